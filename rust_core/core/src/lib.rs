@@ -1,0 +1,16 @@
+//! One Rerank call, from request bytes to response bytes, over memory-mapped features.
+//!
+//! The six steps of a call, in the order of the modules that do them:
+//!
+//! 1. [`wire`] decodes the request, refusing what is out of bounds;
+//! 2. [`assign`] places the user in an arm, under the [`plan`] in force;
+//! 3. [`shard`] looks the candidates up in the generation in force;
+//! 4. [`score`] computes the terms, with the dot products of [`kernel`];
+//! 5. [`score`] orders them, totally;
+//! 6. [`log`] records what was scored and [`wire`] encodes the answer.
+//!
+//! [`rerank`] is the call itself. The crate reads no clock, prints nothing and knows no Python: time comes
+//! in as an argument, and every fallback goes out as a value.
+
+pub mod detection;
+pub mod limits;

@@ -1,0 +1,210 @@
+"""The boundary to the Rust core: bytes in, bytes out. Checked against the built module by tests/contract.
+
+Every call detaches from the interpreter while it computes. Vectors are little-endian float32 unless a name says
+otherwise; `_ns` are nanoseconds; deadlines are on the clock of `time.monotonic_ns()`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, final
+
+KERNEL: Final[str]
+"""Name of the SIMD kernel in use: ``avx512-vnni``, ``avx512``, ``avx2`` or ``scalar``."""
+KERNELS: Final[tuple[str, ...]]
+"""Every kernel that this machine can run, best first; ``scalar`` is always last."""
+FORMAT_VERSION: Final[int]
+"""The shard format version that this build writes."""
+MAX_CANDIDATES: Final[int]
+MAX_POOL: Final[int]
+
+class CoreError(Exception):
+    """Base of all that the core refuses. ``variant`` names the cause: one Rust variant, one name."""
+
+    variant: str
+
+class RequestError(CoreError):
+    """A caller's mistake in a request: the message says field, found and allowed."""
+
+class ShardError(CoreError):
+    """A shard or generation that cannot be written, opened or verified."""
+
+class PlanError(CoreError):
+    """A plan that is malformed, corrupt or older than the one in force."""
+
+class LogError(CoreError):
+    """A candidate log that cannot be written or read."""
+
+@final
+class Answer:
+    """What one Rerank call came to. Enum values are those of ra_guard.v1 as integers."""
+
+    response: bytes
+    """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
+    cold_text: str | None
+    """The treated query text whose embedding the core lacks: `Engine.put_query` it and call again, or `fall_back`."""
+    cold_ids: list[str]
+    """Candidates without features, cold or unknown, in request order. Built only when read."""
+    request_id: str
+    user_id: str
+    assigned_arm: int
+    served_arm: int
+    status: int
+    reason: int
+    plan_revision: int
+    generation: int
+    candidates: int
+    scored: int
+    cold: int
+    unknown: int
+    unlicensed: int
+    decode_ns: int
+    assign_ns: int
+    lookup_ns: int
+    score_ns: int
+    order_ns: int
+    encode_ns: int
+
+@final
+class Engine:
+    """The data path of one process: plan and generation in force, query cache, candidate log. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        query_cache_entries: int,
+        log_dir: str | None = None,
+        log_queue_bytes: int = 8388608,
+        log_segment_bytes: int = 67108864,
+        log_writer: str = "0",
+        kernel: str | None = None,
+    ) -> None:
+        """``log_writer`` tells the segments of several processes in one folder apart. ``kernel`` forces one of `KERNELS`."""
+    def rerank(self, request: bytes, deadline_ns: int | None = None, wait_ns: int = 0) -> Answer:
+        """Answers a serialised RerankRequest that names its candidates.
+
+        ``wait_ns``: time spent before the core could start, reported as a stage. Raises RequestError.
+        """
+    def rerank_pool(
+        self, request: bytes, pool: Sequence[bytes], deadline_ns: int | None = None, wait_ns: int = 0
+    ) -> Answer:
+        """The same for a request without candidates: ``pool`` are the ids drawn for it, best first."""
+    def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] = (), wait_ns: int = 0) -> Answer:
+        """The baseline order, for a reason known outside the core (OVERLOAD, DEADLINE, NO_FEATURES, INTERNAL)."""
+    def put_query(self, text: str, space: str, embedding: bytes) -> None:
+        """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
+    def query_embedding(self, text: str) -> bytes | None:
+        """The cached embedding of a text in the space of the generation in force."""
+    def publish_plan(self, sealed: bytes) -> int:
+        """Swaps in a serialised SealedPlan, renews the lease, returns its revision. Raises PlanError; the old one stays."""
+    def renew_lease(self) -> None:
+        """The control plane was heard from: the plan in force stays live for another lease."""
+    def plan_revision(self) -> int:
+        """0 before the first plan."""
+    def plan_age_s(self) -> float | None:
+        """Seconds since the last contact with the control plane; None before the first."""
+    def publish_generation(self, generation: Generation) -> int:
+        """Swaps a generation in; returns the number of the previous one, 0 for none."""
+    def generation(self) -> Generation | None: ...
+    def canary(self) -> float:
+        """Scores the first scorable row against itself: near 1 when healthy, NaN when no generation is loaded."""
+    def log_counters(self) -> dict[str, int]:
+        """written, dropped_control, dropped_treatment, bytes, segments, write_errors."""
+    def flush_log(self) -> None:
+        """Blocks until everything queued is on disk."""
+
+@final
+class Generation:
+    """An immutable set of mapped shards in one embedding space."""
+
+    @staticmethod
+    def open(gallery: str, number: int | None = None) -> Generation:
+        """Opens the numbered generation of a gallery folder, or the one CURRENT names. Cheap: headers and bounds."""
+    def verify(self) -> None:
+        """Reads every byte against its checksum. Raises ShardError."""
+    def populate(self) -> int:
+        """Touches every page with the CPU, returns the bytes walked. Call before serving."""
+    def resident(self) -> float:
+        """Share of the mappings in memory, 0..1."""
+
+    number: int
+    space: str
+    space_json: str
+    rows: int
+    bytes: int
+    dim: int
+    dtype: str
+    labels: list[str]
+    domains: list[str]
+    licences: list[str]
+    shards: list[tuple[str, int, int]]
+    """(file, rows, bytes), newest first."""
+
+    def lookup(self, ids: Sequence[bytes]) -> bytes:
+        """``(n,) uint64``: a row handle for each id, all ones where unknown."""
+    def cosines(self, query: bytes, handles: bytes) -> bytes:
+        """``(n,) float32``: dot products of a ``(dim,) float32`` query with the rows, by the serving kernel."""
+    def touch(self, handles: bytes) -> int:
+        """Reads one word of every cache line of the rows' embeddings: the floor that a kernel can reach."""
+    def ids(self, start: int, stop: int) -> list[bytes]:
+        """Ids of the rows in serving order (rows shadowed by a newer shard are left out)."""
+    def embeddings(self, handles: bytes) -> bytes:
+        """``(n, dim) float32``; NaN rows where a row has no embedding."""
+    def describe_row(self, id: bytes) -> dict[str, object] | None:
+        """domain, licence, phash, has_embedding, has_detections, detections [(label, confidence, x0, y0, x1, y1)]."""
+
+@final
+class ShardWriter:
+    """Writes one shard: temporary file, fsync, rename. Nothing appears under the final name before `finish`."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        dim: int,
+        dtype: str,
+        space_json: str,
+        labels: Sequence[str],
+        label_embeddings: bytes,
+        domains: Sequence[str],
+        licences: Sequence[str],
+    ) -> None:
+        """``label_embeddings``: ``(n_labels, dim) float32`` unit rows. ``space_json``: canonical JSON, see models/."""
+    def append(
+        self,
+        ids: Sequence[bytes],
+        *,
+        embeddings: bytes,
+        domains: bytes,
+        licences: bytes,
+        phashes: bytes,
+        detection_counts: bytes,
+        detections: bytes,
+    ) -> None:
+        """Adds n rows.
+
+        embeddings ``(n, dim) float32``, a row of NaN for "no embedding"; domains and licences ``(n,) uint8`` codes;
+        phashes ``(n,) uint64``; detection_counts ``(n,) int32``, -1 for "not detected yet"; detections
+        ``(sum of counts, 6) float32``: label, confidence, x0, y0, x1, y1. Raises ShardError and adds nothing.
+        """
+    def finish(self) -> tuple[int, int]:
+        """Seals the file; returns (rows, bytes)."""
+
+def publish_manifest(gallery: str, shards: Sequence[str]) -> int:
+    """Writes the next generation's manifest over shard files (newest first) and points CURRENT at it; returns its number."""
+
+def space_fingerprint(space_json: str) -> str:
+    """32 hex digits over the canonical JSON bytes (xxh3-128)."""
+
+def bucket(seed: str, unit: str) -> int:
+    """GrowthBook hash version 2, 0..9999 of 10000."""
+
+def seal_plan(plan: bytes) -> bytes:
+    """Validates a serialised Plan and wraps it as a SealedPlan. Raises PlanError."""
+
+def check_plan(sealed: bytes) -> bytes:
+    """The serialised Plan inside, once checksum and contents hold. Raises PlanError."""
+
+def read_log(path: str) -> list[bytes]:
+    """The intact records of a candidate log segment; a torn tail ends the list. Raises LogError for corruption before it."""
+
+def describe_record(record: bytes) -> dict[str, object]:
+    """One candidate log record as plain values; see log/FORMAT.md."""
