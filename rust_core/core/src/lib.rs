@@ -14,3 +14,4 @@
 
 pub mod detection;
 pub mod limits;
+pub mod shard;
