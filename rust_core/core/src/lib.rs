@@ -12,5 +12,8 @@
 //! [`rerank`] is the call itself. The crate reads no clock, prints nothing and knows no Python: time comes
 //! in as an argument, and every fallback goes out as a value.
 
+pub mod assign;
 pub mod detection;
 pub mod limits;
+pub mod plan;
+pub mod wire;
