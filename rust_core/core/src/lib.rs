@@ -13,4 +13,6 @@
 //! in as an argument, and every fallback goes out as a value.
 
 pub mod detection;
+pub mod kernel;
 pub mod limits;
+pub mod score;
