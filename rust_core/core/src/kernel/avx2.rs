@@ -7,11 +7,11 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::blocks::in_blocks;
+use super::prefetch::announce;
 use super::query::{ByteLine, FloatLine};
 use super::{Dtype, LINE_BYTES, QueryVector};
 
 const ROWS: usize = 4;
-const AHEAD: usize = 32;
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub(super) struct Avx2(());
 
 impl Avx2 {
     pub(super) fn new() -> Option<Avx2> {
-        let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let found =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         found.then_some(Avx2(()))
     }
 
@@ -36,17 +37,17 @@ fn dot_rows<'a>(query: &QueryVector, row: impl Fn(usize) -> &'a [u8], out: &mut 
     // SAFETY (all three): `in_blocks` checks every row against the stride, and `QueryVector` keeps exactly the
     // lines that the stride asks for.
     match query.dtype() {
-        Dtype::F32 => in_blocks::<ROWS, 0>(stride, row, out, |rows, _| {
+        Dtype::F32 => in_blocks::<ROWS>(stride, row, out, |rows, next| {
             // SAFETY: as above.
-            unsafe { dot_f32(query.floats(), rows) }
+            unsafe { dot_f32(query.floats(), rows, next) }
         }),
-        Dtype::F16 => in_blocks::<ROWS, AHEAD>(stride, row, out, |rows, ahead| {
+        Dtype::F16 => in_blocks::<ROWS>(stride, row, out, |rows, next| {
             // SAFETY: as above.
-            unsafe { dot_f16(query.floats(), rows, ahead) }
+            unsafe { dot_f16(query.floats(), rows, next) }
         }),
-        Dtype::I8 => in_blocks::<ROWS, AHEAD>(stride, row, out, |rows, ahead| {
+        Dtype::I8 => in_blocks::<ROWS>(stride, row, out, |rows, next| {
             // SAFETY: as above.
-            unsafe { dot_i8(query.bytes(), rows, ahead) }.map(|dot| dot as f32 * query.scale())
+            unsafe { dot_i8(query.bytes(), rows, next) }.map(|dot| dot as f32 * query.scale())
         }),
     }
 }
@@ -55,7 +56,7 @@ fn dot_rows<'a>(query: &QueryVector, row: impl Fn(usize) -> &'a [u8], out: &mut 
 /// Every row holds as many cache lines as `query`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn dot_f32(query: &[FloatLine], rows: [&[u8]; ROWS]) -> [f32; ROWS] {
+unsafe fn dot_f32(query: &[FloatLine], rows: [&[u8]; ROWS], next: [&[u8]; ROWS]) -> [f32; ROWS] {
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (line, q) in query.iter().enumerate() {
         let q = halves(q);
@@ -66,6 +67,7 @@ unsafe fn dot_f32(query: &[FloatLine], rows: [&[u8]; ROWS]) -> [f32; ROWS] {
                 sums[half] = _mm256_fmadd_ps(x, q[half], sums[half]);
             }
         }
+        announce(next, line);
     }
     from_fn(|r| fold(sums[r]))
 }
@@ -74,7 +76,7 @@ unsafe fn dot_f32(query: &[FloatLine], rows: [&[u8]; ROWS]) -> [f32; ROWS] {
 /// Every row holds half as many cache lines as `query`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn dot_f16(query: &[FloatLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]) -> [f32; ROWS] {
+unsafe fn dot_f16(query: &[FloatLine], rows: [&[u8]; ROWS], next: [&[u8]; ROWS]) -> [f32; ROWS] {
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (line, q) in query.iter().enumerate() {
         let q = halves(q);
@@ -86,7 +88,7 @@ unsafe fn dot_f16(query: &[FloatLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]
             }
         }
         if line % 2 == 0 {
-            announce(ahead, line * 32);
+            announce(next, line / 2);
         }
     }
     from_fn(|r| fold(sums[r]))
@@ -96,7 +98,7 @@ unsafe fn dot_f16(query: &[FloatLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]
 /// Every row holds as many cache lines as `query`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn dot_i8(query: &[ByteLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]) -> [i32; ROWS] {
+unsafe fn dot_i8(query: &[ByteLine], rows: [&[u8]; ROWS], next: [&[u8]; ROWS]) -> [i32; ROWS] {
     let mut sums = [_mm256_setzero_si256(); ROWS];
     for (line, q) in query.iter().enumerate() {
         for part in 0..4 {
@@ -108,7 +110,7 @@ unsafe fn dot_i8(query: &[ByteLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]) 
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(x), q));
             }
         }
-        announce(ahead, line * LINE_BYTES);
+        announce(next, line);
     }
     from_fn(|r| fold_i32(sums[r]))
 }
@@ -118,16 +120,6 @@ unsafe fn dot_i8(query: &[ByteLine], rows: [&[u8]; ROWS], ahead: [&[u8]; ROWS]) 
 fn halves(line: &FloatLine) -> [__m256; 2] {
     // SAFETY: sixteen values, on a 64-byte boundary.
     unsafe { [_mm256_load_ps(line.0.as_ptr()), _mm256_load_ps(line.0.as_ptr().add(8))] }
-}
-
-/// Asks for the line at `offset` of each row to be in the second-level cache soon.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn announce(rows: [&[u8]; ROWS], offset: usize) {
-    for row in rows {
-        // A prefetch never faults, whatever the address.
-        _mm_prefetch::<_MM_HINT_T1>(row.as_ptr().wrapping_add(offset).cast());
-    }
 }
 
 /// Sixteen sums to one, by the tree of the specification.

@@ -24,10 +24,12 @@ mod avx2;
 mod avx512;
 mod blocks;
 mod dtype;
+mod prefetch;
 mod query;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod touch;
 
 pub use dtype::Dtype;
 pub use query::QueryVector;
@@ -108,13 +110,11 @@ impl Kernel {
         }
     }
 
-    /// Reads one word of every cache line of the same rows and returns their wrapping sum: the time that
-    /// any kernel must spend on memory.
+    /// Reads one word of every cache line of the same rows and returns the wrapping sum: the time that any kernel must spend on memory.
+    ///
+    /// # Panics
+    /// When the rows differ in length.
     pub fn touch_rows<'a>(&self, n: usize, row: impl Fn(usize) -> &'a [u8]) -> u64 {
-        (0..n).fold(0, |sum, i| row(i).chunks_exact(LINE_BYTES).fold(sum, |sum, line| sum.wrapping_add(first_word(line))))
+        touch::touch_rows(n, row)
     }
-}
-
-fn first_word(line: &[u8]) -> u64 {
-    line.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }

@@ -8,7 +8,7 @@ use super::{Dtype, QueryVector};
 
 /// Dot products of `query` with the rows of `out`.
 pub(super) fn dot_rows<'a>(query: &QueryVector, row: impl Fn(usize) -> &'a [u8], out: &mut [f32]) {
-    in_blocks::<1, 0>(query.stride(), row, out, |[row], _| {
+    in_blocks::<1>(query.stride(), row, out, |[row], _| {
         [match query.dtype() {
             Dtype::F32 => dot_f32(query.floats(), row),
             Dtype::F16 => dot_f16(query.floats(), row),

@@ -259,7 +259,9 @@ fn the_best_kernel_of_the_cpu_is_in_use() {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn the_cpu_list_of_the_system_agrees() {
-    let Ok(list) = std::fs::read_to_string("/proc/cpuinfo") else { return };
+    let Ok(list) = std::fs::read_to_string("/proc/cpuinfo") else {
+        return;
+    };
     let flags = list.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
     if has("avx2") && has("fma") && has("f16c") {
