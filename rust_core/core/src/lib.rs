@@ -15,7 +15,9 @@
 pub mod assign;
 pub mod detection;
 pub mod engine;
+pub mod kernel;
 pub mod limits;
 pub mod plan;
+pub mod score;
 pub mod shard;
 pub mod wire;
