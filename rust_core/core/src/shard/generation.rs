@@ -153,9 +153,7 @@ impl Generation {
     /// The stored embedding of a row, [`stride`](Generation::stride) bytes; zeros where it has none. Panics as `record`.
     #[inline(always)]
     pub fn embedding(&self, handle: Handle) -> &[u8] {
-        let shard = &self.shards[handle.shard()];
-        let start = handle.row() * shard.stride;
-        &shard.embeddings[start..start + shard.stride]
+        self.shards[handle.shard()].embedding(handle.row())
     }
 
     /// Asks for the first cache line of a row's embedding.
@@ -174,7 +172,7 @@ impl Generation {
 
     /// The perceptual hash of a row, 0 for none. Panics as `record`.
     pub fn phash(&self, handle: Handle) -> u64 {
-        self.shards[handle.shard()].phashes[handle.row()]
+        self.shards[handle.shard()].phash(handle.row())
     }
 
     /// The id of a row. Panics as `record`.
