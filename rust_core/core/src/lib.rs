@@ -18,6 +18,7 @@ pub mod engine;
 pub mod kernel;
 pub mod limits;
 pub mod plan;
+pub mod rerank;
 pub mod score;
 pub mod shard;
 pub mod wire;
