@@ -15,5 +15,6 @@
 pub mod assign;
 pub mod detection;
 pub mod limits;
+pub mod log;
 pub mod plan;
 pub mod wire;
