@@ -17,6 +17,7 @@ pub mod detection;
 pub mod engine;
 pub mod kernel;
 pub mod limits;
+pub mod log;
 pub mod plan;
 pub mod rerank;
 pub mod score;

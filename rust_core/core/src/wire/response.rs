@@ -44,6 +44,16 @@ pub enum Reason {
     Internal = 9,
 }
 
+impl Status {
+    /// Every status, in the order of its number on the wire, which starts at 1.
+    pub const ALL: [Self; 3] = [Self::Reranked, Self::Partial, Self::Baseline];
+
+    /// The status of a number on the wire.
+    pub fn from_wire(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&status| status as u8 == number)
+    }
+}
+
 impl Reason {
     /// Every reason, in the order of its number on the wire.
     pub const ALL: [Self; 10] = [
