@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::LogError;
 use crate::assign::Arm;
-use crate::plan::Weights;
+use crate::score::Weights;
 use crate::wire::{Candidates, Reason, Status};
 
 const VERSION: u8 = 1;
