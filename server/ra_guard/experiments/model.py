@@ -8,7 +8,7 @@ No I/O, no clock: who, why and when come from outside as an `Author` and a `Chan
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
@@ -173,7 +173,7 @@ class Experiment:
 
     key: str
     default_weights: Weights
-    domain_weights: Mapping[str, Weights] = MappingProxyType({})
+    domain_weights: Mapping[str, Weights] = field(default_factory=dict)
     spaces: tuple[str, ...] = ()
     revision: int = 1
     epoch: int = 1
@@ -198,7 +198,9 @@ class Experiment:
         for space in self.spaces:
             if not _SPACE.fullmatch(space):
                 raise BadDefinition(
-                    found=f"space {space!r}", wanted="32 lower-case hex digits", cure="copy it from `ra-guard models list`"
+                    found=f"space {space!r}",
+                    wanted="32 lower-case hex digits",
+                    cure="copy it from `ra-guard models list`",
                 )
         object.__setattr__(self, "domain_weights", MappingProxyType(dict(sorted(self.domain_weights.items()))))
 
@@ -227,7 +229,9 @@ class Experiment:
         """
         if not self.killed:
             raise AlreadyLive(
-                found=f"{self.key} live at revision {self.revision}", wanted="a killed experiment", cure="nothing to resume"
+                found=f"{self.key} live at revision {self.revision}",
+                wanted="a killed experiment",
+                cure="nothing to resume",
             )
         epoch = self.epoch + 1
         return self._next(killed=False, epoch=epoch, salt=f"epoch-{epoch}", ramp_bp=0)

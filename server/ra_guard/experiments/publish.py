@@ -5,12 +5,13 @@ between the last two leaves a recorded revision that nobody serves; the next ope
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ra_guard import _core
 from ra_guard.experiments import store
-from ra_guard.experiments.definition import parse_definition
+from ra_guard.experiments.definition import default_definition, parse_definition
 from ra_guard.experiments.model import (
     Author,
     Change,
@@ -105,7 +106,9 @@ def seal(experiment: Experiment) -> bytes:
         return _core.seal_plan(plan_of(experiment).SerializeToString(deterministic=True))
     except _core.PlanError as cause:
         raise PlanRefused(
-            found=f"a plan that the core refuses ({cause})", wanted="a plan that it accepts", cure="correct the value named"
+            found=f"a plan that the core refuses ({cause})",
+            wanted="a plan that it accepts",
+            cure="correct the value named",
         ) from cause
 
 
@@ -129,19 +132,17 @@ class Publisher:
         return tuple(revision.change for revision in self._revisions())
 
     def create(self, experiment: Experiment, author: Author) -> Experiment:
-        """Records and publishes a first revision; an experiment that is already stored stays as it is."""
+        """Records and publishes a first revision, unless one is stored already.
+
+        A stored one stays as it is, and is published if a crash left it only recorded. Raises PlanRefused,
+        HistoryCorrupt, PlanAhead.
+        """
         with store.exclusive(self._lock, self._lock_wait_s):
             self._history.cut_torn_tail()
             if revisions := self._history.read():
                 self._publish_if_behind(revisions[-1].experiment)
                 return revisions[-1].experiment
             return self._record(None, experiment, author)
-
-    def heal(self) -> None:
-        """Publishes a revision that a crash left recorded but unpublished. Raises PlanAhead."""
-        with store.exclusive(self._lock, self._lock_wait_s):
-            self._history.cut_torn_tail()
-            self._publish_if_behind(self.current())
 
     def ramp(self, ramp_bp: int, author: Author, *, expected_revision: int | None = None) -> Experiment:
         """Sets the share of users in each arm; see `Experiment.ramp`."""
@@ -201,7 +202,7 @@ class ControlFolder:
         self._path = path
         self._clock = clock
 
-    def keys(self) -> list[str]:
+    def stored_keys(self) -> list[str]:
         """Keys with a history, sorted."""
         return sorted(_keys(self._path))
 
@@ -213,16 +214,19 @@ class ControlFolder:
     def open(self, key: str) -> Publisher:
         """The publisher of a stored experiment. Raises BadKey, UnknownExperiment."""
         folder = self.folder(key)
-        if key not in self.keys():
-            raise _unknown(key, self.keys())
+        if key not in self.stored_keys():
+            raise _unknown(key, self.stored_keys())
         return Publisher(folder, clock=self._clock)
 
-    def create(self, definition: str, author: Author) -> Publisher:
-        """Stores and publishes a definition; one that is already stored keeps its history and is healed.
+    def ensure(self, key: str, author: Author) -> Publisher:
+        """What a server calls at its start: the experiment as stored, or else the default definition under ``key``."""
+        return self.create(replace(parse_definition(default_definition()), key=key), author)
 
-        Raises what `parse_definition` raises, and PlanRefused.
+    def create(self, experiment: Experiment, author: Author) -> Publisher:
+        """Stores and publishes an experiment; one that is already stored keeps its history and is healed.
+
+        Raises BadKey, PlanRefused, HistoryCorrupt, PlanAhead.
         """
-        experiment = parse_definition(definition)
         folder = self.folder(experiment.key)
         folder.mkdir(parents=True, exist_ok=True)
         publisher = Publisher(folder, clock=self._clock)

@@ -10,6 +10,7 @@ anyone and is cut off by the next writer; any other line that cannot be read is 
 """
 
 import fcntl
+import itertools
 import json
 import os
 import time
@@ -49,7 +50,7 @@ class History:
         """Every complete line; none when the file does not exist. Needs no lock. Raises HistoryCorrupt."""
         lines = self._bytes().split(b"\n")[:-1]
         revisions = tuple(self._decode(line, number) for number, line in enumerate(lines, start=1))
-        for number, (older, newer) in enumerate(zip(revisions, revisions[1:], strict=False), start=2):
+        for number, (older, newer) in enumerate(itertools.pairwise(revisions), start=2):
             if newer.change.revision <= older.change.revision:
                 raise self._corrupt(number, f"revision {newer.change.revision} after {older.change.revision}")
         return revisions
@@ -123,7 +124,7 @@ def state_of(experiment: Experiment) -> dict[str, object]:
 def _decode(line: Mapping[str, object]) -> Revision:
     state = line["state"]
     if not isinstance(state, dict):
-        raise TypeError("state is not an object")  # noqa: TRY004  (joins the causes that make a line corrupt)
+        raise TypeError("state is not an object")
     experiment = Experiment(
         **{
             **state,
