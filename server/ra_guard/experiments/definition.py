@@ -1,5 +1,6 @@
 """An experiment's definition in TOML: read strictly, so that a misspelt safety setting never means a default."""
 
+import math
 import tomllib
 from collections.abc import Collection, Mapping
 from importlib import resources
@@ -89,8 +90,8 @@ def _typed(table: Mapping[str, object], word: str, kind: type[_Value], default: 
 
 def _number(table: Mapping[str, object], word: str, default: float) -> float:
     value = table.get(word, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(word, value, "a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong_type(word, value, "a finite number")
     return float(value)
 
 

@@ -81,7 +81,7 @@ class History:
     def _decode(self, line: bytes, number: int) -> Revision:
         try:
             return _decode(json.loads(line))
-        except (ValueError, KeyError, TypeError, ExperimentError) as cause:
+        except (ValueError, KeyError, TypeError, AttributeError, ExperimentError) as cause:
             raise self._corrupt(number, f"{type(cause).__name__}: {cause}") from cause
 
     def _corrupt(self, number: int, cause: str) -> HistoryCorrupt:
