@@ -1,12 +1,14 @@
 """ExperimentAdmin over a real channel: what arrives, and which status each refusal gets."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from ra_guard import _core
 from ra_guard.client import CallFailed, ExperimentClient
 from ra_guard.experiments import model
@@ -130,8 +132,7 @@ def test_assign_without_a_lease(control: ControlFolder) -> None:
     assert (found.served_arm, found.reason) == (rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_LEASE_EXPIRED)
 
 
-def refused(call: object, request: object) -> grpc.StatusCode:
-    assert callable(call)
+def refused(call: Callable[[Any], Message], request: Message) -> grpc.StatusCode:
     with pytest.raises(CallFailed) as failure:
         call(request)
     assert "wanted" in failure.value.details()
@@ -159,10 +160,10 @@ def test_corrupt_history_is_data_loss(client: ExperimentClient, control: Control
 
 def test_rpcs_without_a_method_are_unimplemented(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary("/ra_guard.v1.ExperimentAdmin/Apply")
+        call: Any = channel.unary_unary("/ra_guard.v1.ExperimentAdmin/Apply")
         with pytest.raises(grpc.RpcError) as failure:
             call(wire.ApplyRequest().SerializeToString())
-    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_every_error_has_a_status() -> None:

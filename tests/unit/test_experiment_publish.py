@@ -1,7 +1,6 @@
 """History, plan and lock on a real folder: what a crash leaves is cut off or published, what is corrupt is refused."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -79,9 +78,10 @@ def test_a_repeated_kill_adds_no_revision(publisher: Publisher) -> None:
 
 def test_a_refused_change_leaves_no_trace(publisher: Publisher) -> None:
     before = publisher.plan.read()
-    for refused in (lambda: publisher.ramp(5001, ME), lambda: publisher.resume(ME)):
-        with pytest.raises(model.ExperimentError):
-            refused()
+    with pytest.raises(model.RampOutOfRange):
+        publisher.ramp(5001, ME)
+    with pytest.raises(model.AlreadyLive):
+        publisher.resume(ME)
     assert publisher.plan.read() == before
     assert len(publisher.history()) == 1
 
@@ -207,7 +207,7 @@ def test_no_plan_yet(tmp_path: Path) -> None:
 
 def test_nothing_temporary_stays(control: ControlFolder, publisher: Publisher) -> None:
     publisher.kill(ME)
-    assert sorted(os.listdir(control.folder(KEY))) == ["LOCK", "history.jsonl", "plan.sealed"]
+    assert sorted(path.name for path in control.folder(KEY).iterdir()) == ["LOCK", "history.jsonl", "plan.sealed"]
 
 
 def test_history_lines_are_plain_json(control: ControlFolder, publisher: Publisher) -> None:

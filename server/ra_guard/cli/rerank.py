@@ -49,7 +49,7 @@ class Row:
 def rerank(
     query: str,
     /,
-    *ids: str,
+    *ids: Annotated[str, Parameter(allow_leading_hyphen=True)],
     ids_from: Annotated[Path | None, Parameter(help="A file of ids, one a line, in baseline order.")] = None,
     domain: str = "",
     user: Annotated[str, Parameter(help="The unit of assignment: decides the arm.")] = "cli",
@@ -143,6 +143,13 @@ def plain(response: rerank_pb2.RerankResponse, rows: Iterable[Row]) -> dict[str,
 def _candidates(ids: Sequence[str], ids_from: Path | None) -> list[str]:
     if ids and ids_from is not None:
         raise BadCandidates(found="ids and --ids-from", wanted="one of the two", cure="leave one out")
+    # The parser lets hyphens through for "-"; anything longer is an option that does not exist.
+    if options := [name for name in ids if name.startswith("-") and name != STDIN]:
+        raise BadCandidates(
+            found=f"option {options[0]}",
+            wanted="one that --help lists",
+            cure="correct it, or put ids that start with a hyphen into a file for --ids-from",
+        )
     if ids_from is None and STDIN not in ids:
         return list(ids)
     if len(ids) > 1:
