@@ -10,7 +10,7 @@ from ra_guard import _core
 from ra_guard.experiments import model
 from ra_guard.experiments.model import Author
 from ra_guard.experiments.publish import ControlFolder, Publisher
-from ra_guard.experiments.replicas import PlanWatcher, ReplicaBoard
+from ra_guard.experiments.replicas import FORGET_AFTER, PlanWatcher, ReplicaBoard
 
 KEY = "ra_guard_enhancement"
 ME = Author("me", "a test")
@@ -173,6 +173,15 @@ def test_board_reads_every_worker_by_name(board: ReplicaBoard, clock: Clock) -> 
 def test_a_report_from_the_future_has_age_zero(board: ReplicaBoard) -> None:
     board.report("w0", 1, START + timedelta(seconds=5))
     assert [seen.age_s for seen in board.read()] == [0.0]
+
+
+def test_the_dead_are_forgotten_when_a_worker_first_reports(
+    publisher: Publisher, board: ReplicaBoard, clock: Clock
+) -> None:
+    board.report("dead", 1, START - FORGET_AFTER - timedelta(seconds=1))
+    board.report("silent", 1, START - FORGET_AFTER)
+    PlanWatcher(publisher.plan, Counting(), board, "w0", clock=clock).poll()
+    assert [seen.replica for seen in board.read()] == ["silent", "w0"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"replica": "w1"}', json.dumps({"replica": "w1", "at": 3})])

@@ -31,6 +31,7 @@ Clock = Callable[[], datetime]
 Transition = Callable[[Experiment], Experiment]
 
 _LOCK_WAIT_S = 5.0
+_PLAN = "plan.sealed"
 
 
 def utc_now() -> datetime:
@@ -121,7 +122,7 @@ class Publisher:
         self._history = store.History(folder / "history.jsonl")
         self._clock = clock
         self._lock_wait_s = lock_wait_s
-        self.plan = PlanFile(folder / "plan.sealed")
+        self.plan = PlanFile(folder / _PLAN)
 
     def current(self) -> Experiment:
         """The last recorded revision. Raises UnknownExperiment, HistoryCorrupt."""
@@ -210,6 +211,10 @@ class ControlFolder:
         """Where an experiment's files lie. Raises BadKey."""
         require_key(key)
         return self._path / key
+
+    def plan(self, key: str) -> PlanFile:
+        """The plan of an experiment, whatever state its history is in. Raises BadKey."""
+        return PlanFile(self.folder(key) / _PLAN)
 
     def open(self, key: str) -> Publisher:
         """The publisher of a stored experiment. Raises BadKey, UnknownExperiment."""

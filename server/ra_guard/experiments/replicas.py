@@ -18,6 +18,8 @@ from ra_guard.experiments.publish import Clock, PlanFile, utc_now
 
 POLL_S = 0.25
 REPORT_EVERY = timedelta(seconds=1)
+FORGET_AFTER = timedelta(hours=1)
+"""Reports this old are of workers that died without retiring: as long as the longest lease."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
@@ -50,6 +52,12 @@ class ReplicaBoard:
     def retire(self, replica: str) -> None:
         """Withdraws a report: the worker answers no more calls."""
         self._path(replica).unlink(missing_ok=True)
+
+    def forget_dead(self) -> None:
+        """Removes reports that no lease can cover any more."""
+        for seen in self.read():
+            if seen.age_s > FORGET_AFTER.total_seconds():
+                self.retire(seen.replica)
 
     def read(self) -> tuple[Replica, ...]:
         """Every report, by name. One that vanishes or cannot be read while we look is a replica not heard from."""
@@ -121,6 +129,8 @@ class PlanWatcher:
 
     def _report_if_due(self, every: timedelta) -> None:
         now = self._clock()
+        if self._reported_at is None:
+            self._board.forget_dead()
         if self._reported_at is None or not timedelta(0) <= now - self._reported_at < every:
             self._board.report(self._replica, self._engine.plan_revision(), now)
             self._reported_at = now
