@@ -127,8 +127,8 @@ def test_kill_counts_a_silent_replica_by_its_lease(run: Any, fleet: Fleet) -> No
 
 
 def test_kill_waits_for_a_replica_until_its_lease_runs_out(run: Any, fleet: Fleet) -> None:
-    # Its last contact was 59.5 s ago: live, behind, and about to lose the lease of 60 s.
-    fleet.board.report("slow", 1, datetime.now(UTC) - timedelta(seconds=59.5))
+    # Live, behind, and half a second from where its lease of 60 s has surely run out.
+    fleet.board.report("slow", 1, datetime.now(UTC) - timedelta(seconds=60.5))
     killed = run("experiment", "kill", "--why", "too slow", "--server", fleet.address, "--json").json
     assert killed["acked"] == ["w0", "w1"]
     assert killed["expired"] == ["slow"]
@@ -139,6 +139,16 @@ def test_kill_without_a_server_reaches_running_workers(run: Any, fleet: Fleet) -
     assert ran.code == 0
     assert "revision 2, 2 replicas acknowledged" in ran.out
     assert [engine.plan_revision() for engine in fleet.engines] == [2, 2]
+
+
+def test_the_key_is_asked_for_once_there_are_two(run: Any, fleet: Fleet) -> None:
+    ControlFolder(fleet.state_dir / "control").ensure("second", Author("tests", "another"))
+    ran = run("experiment", "kill", "--why", "which?", "--server", fleet.address)
+    assert (ran.code, ran.out) == (2, "")
+    assert KEY in ran.error
+    assert "second" in ran.error
+    assert run("experiment", "kill", "--why", "this", "--key", "second", "--server", fleet.address).code == 0
+    assert [engine.plan_revision() for engine in fleet.engines] == [1, 1]
 
 
 def test_status_for_people(run: Any, fleet: Fleet) -> None:
@@ -167,6 +177,9 @@ NOBODY = ("--server", "127.0.0.1:1")
         (("experiment", "ramp", "51", "--why", "w", *NOBODY), 2),
         (("experiment", "ramp", "0.001", "--why", "w", *NOBODY), 2),
         (("experiment", "ramp", "lots", "--why", "w", *NOBODY), 2),
+        (("experiment", "ramp", "nan", "--why", "w", *NOBODY), 2),
+        (("experiment", "ramp", "1e999999", "--why", "w", *NOBODY), 2),
+        (("experiment", "assign", "--salt", "", "--unit", "u"), 2),
         (("experiment", "ramp", "5", *NOBODY), 2),
         (("experiment", "kill", "--why", "", "--state-dir", "missing"), 2),
         (("experiment", "status", "--state-dir", "missing"), 2),
@@ -232,4 +245,6 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: P
         publisher = control.ensure("k", Author("a", "after the crash"))
         assert publisher.current().revision >= acknowledged
         assert publisher.plan.revision() == publisher.current().revision
-        assert [change.revision for change in publisher.history()] == list(range(1, publisher.current().revision + 1))
+        assert [revision.change.revision for revision in publisher.revisions()] == list(
+            range(1, publisher.current().revision + 1)
+        )

@@ -139,7 +139,7 @@ def test_seed_with_and_without_salt() -> None:
 
 
 def test_rollout_is_done_when_nobody_live_is_behind() -> None:
-    seen = [Replica("a", 3, 0.1), Replica("b", 2, 59.9), Replica("c", 2, 60.0), Replica("d", 4, 0.0)]
+    seen = [Replica("a", 3, 0.1), Replica("b", 2, 60.9), Replica("c", 2, 61.0), Replica("d", 4, 0.0)]
     spread = model.rollout(seen, revision=3, lease_s=60)
     assert (spread.acked, spread.waiting, spread.expired) == (("a", "d"), ("b",), ("c",))
     assert not spread.done

@@ -40,11 +40,15 @@ def published(publisher: Publisher) -> plan_pb2.Plan:
     return plan_pb2.Plan.FromString(_core.check_plan(sealed))
 
 
+def changes(publisher: Publisher) -> list[model.Change]:
+    return [revision.change for revision in publisher.revisions()]
+
+
 def test_first_start_stores_and_publishes_the_default(publisher: Publisher) -> None:
     plan = published(publisher)
     assert (plan.revision, plan.experiment_key, plan.ramp_bp, plan.killed) == (1, KEY, 0, False)
     assert [domain.domain for domain in plan.domain_weights] == ["flowers"]
-    (change,) = publisher.history()
+    (change,) = changes(publisher)
     assert (change.revision, change.at, change.who, change.why) == (1, START, "me", "a test")
 
 
@@ -56,7 +60,7 @@ def test_the_default_takes_the_key_it_is_asked_for(control: ControlFolder) -> No
 def test_a_second_start_changes_nothing(control: ControlFolder, publisher: Publisher) -> None:
     publisher.ramp(500, ME)
     assert control.ensure(KEY, Author("someone", "restart")).current() == publisher.current()
-    assert len(publisher.history()) == 2
+    assert len(publisher.revisions()) == 2
 
 
 def test_changes_reach_history_and_plan(control: ControlFolder, publisher: Publisher) -> None:
@@ -64,7 +68,7 @@ def test_changes_reach_history_and_plan(control: ControlFolder, publisher: Publi
     publisher.kill(Author("ops", "too slow"))
     plan = published(publisher)
     assert (plan.revision, plan.ramp_bp, plan.killed) == (3, 500, True)
-    assert [change.what for change in control.open(KEY).history()] == ["create at ramp 0 %", "ramp 0 % to 5 %", "kill"]
+    assert [change.what for change in changes(control.open(KEY))] == ["create at ramp 0 %", "ramp 0 % to 5 %", "kill"]
     publisher.resume(ME)
     plan = published(publisher)
     assert (plan.revision, plan.ramp_bp, plan.killed, plan.salt) == (4, 0, False, "epoch-2")
@@ -73,7 +77,7 @@ def test_changes_reach_history_and_plan(control: ControlFolder, publisher: Publi
 def test_a_repeated_kill_adds_no_revision(publisher: Publisher) -> None:
     first = publisher.kill(ME)
     assert publisher.kill(ME).revision == first.revision
-    assert len(publisher.history()) == 2
+    assert len(publisher.revisions()) == 2
 
 
 def test_a_refused_change_leaves_no_trace(publisher: Publisher) -> None:
@@ -83,7 +87,7 @@ def test_a_refused_change_leaves_no_trace(publisher: Publisher) -> None:
     with pytest.raises(model.AlreadyLive):
         publisher.resume(ME)
     assert publisher.plan.read() == before
-    assert len(publisher.history()) == 1
+    assert len(publisher.revisions()) == 1
 
 
 def test_stale_revision(publisher: Publisher) -> None:
@@ -126,7 +130,7 @@ def test_a_torn_tail_is_cut_off(tmp_path: Path, publisher: Publisher) -> None:
         history.write_bytes(whole + last[:length])
         assert publisher.current().revision == 2
     publisher.ramp(200, ME)
-    assert [change.revision for change in publisher.history()] == [1, 2, 3]
+    assert [change.revision for change in changes(publisher)] == [1, 2, 3]
     assert history.read_bytes().startswith(whole)
 
 
@@ -179,7 +183,7 @@ def test_a_crash_between_history_and_plan_is_healed_by_the_next_change(
     # The repetition finds the kill recorded, adds nothing, and publishes it.
     assert publisher.kill(ME).revision == 2
     assert published(publisher).killed
-    assert len(publisher.history()) == 2
+    assert len(publisher.revisions()) == 2
 
 
 def test_plan_ahead_of_the_history(publisher: Publisher) -> None:

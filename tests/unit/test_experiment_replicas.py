@@ -193,5 +193,5 @@ def test_a_broken_report_is_a_replica_not_heard_from(board: ReplicaBoard, contro
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "w" * 65])
 def test_replica_name_that_is_no_file_name(board: ReplicaBoard, name: str) -> None:
-    with pytest.raises(model.BadKey):
+    with pytest.raises(model.BadReplica):
         board.report(name, 1, START)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -26,9 +26,12 @@ from ra_guard.errors import RaGuardError
 from ra_guard.experiments.model import (
     BUCKETS,
     CONTROL_ORIGIN,
+    MAX_RAMP_BP,
+    BadKey,
     RampOutOfRange,
     Replica,
     Rollout,
+    UnknownExperiment,
     arm_of,
     hash_seed,
     percent,
@@ -38,7 +41,7 @@ from ra_guard.experiments.model import (
 from ra_guard.experiments.publish import ControlFolder
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
 from ra_guard.v1 import experiment_pb2 as wire
-from ra_guard.v1 import rerank_pb2
+from ra_guard.v1 import plan_pb2, rerank_pb2
 
 app = cyclopts.App(name="experiment", help="Watch and change the experiment.")
 
@@ -57,7 +60,7 @@ class NotAcknowledged(RaGuardError):
 class Target:
     """Which experiment, and through what."""
 
-    key: str = "ra_guard_enhancement"
+    key: Annotated[str | None, Parameter(help="Of the experiment; may be left out while there is only one.")] = None
     server: Annotated[str, Parameter(help="Address of a running server.")] = "127.0.0.1:50051"
     state_dir: Annotated[Path | None, Parameter(help="Act on this state folder's files instead.")] = None
     json: Annotated[bool, Parameter(negative=(), help="Print JSON.")] = False
@@ -81,6 +84,7 @@ class Admin(Protocol):
     """The control path, over the wire or on files: `ExperimentClient` or `ExperimentAdmin`."""
 
     def get(self, request: wire.GetRequest) -> wire.GetResponse: ...
+    def list(self, request: wire.ListRequest) -> wire.ListResponse: ...
     def ramp(self, request: wire.RampRequest) -> wire.RampResponse: ...
     def kill(self, request: wire.KillRequest) -> wire.KillResponse: ...
     def resume(self, request: wire.ResumeRequest) -> wire.ResumeResponse: ...
@@ -91,7 +95,7 @@ class Admin(Protocol):
 def status(*, target: Target = Target()) -> None:
     """Show the plan in force, the latest changes and every replica."""
     with _admin(target) as admin:
-        experiment = admin.get(wire.GetRequest(key=target.key)).experiment
+        experiment = admin.get(wire.GetRequest(key=_key(admin, target))).experiment
     if target.json:
         _print_json(_plain(experiment))
     else:
@@ -102,22 +106,24 @@ def status(*, target: Target = Target()) -> None:
 def ramp(share: str, *, signature: Signature, target: Target = Target()) -> None:
     """Set the share of users in each arm, in percent: `ramp 5% --why "..."`. Moves no user between arms."""
     ramp_bp = parse_ramp(share)
-    request = wire.RampRequest(key=target.key, ramp_bp=ramp_bp, who=signature.name, why=signature.why)
-    _change(target, lambda admin: admin.ramp(request).experiment, f"ramp {percent(ramp_bp)}")
+    who, why = signature.name, signature.why
+    _change(
+        target, lambda admin, key: admin.ramp(wire.RampRequest(key=key, ramp_bp=ramp_bp, who=who, why=why)).experiment
+    )
 
 
 @app.command
 def kill(*, signature: Signature, target: Target = Target()) -> None:
     """Serve the baseline to everyone. Returns when every live replica has acknowledged or lost its lease."""
-    request = wire.KillRequest(key=target.key, who=signature.name, why=signature.why)
-    _change(target, lambda admin: admin.kill(request).experiment, "killed")
+    who, why = signature.name, signature.why
+    _change(target, lambda admin, key: admin.kill(wire.KillRequest(key=key, who=who, why=why)).experiment)
 
 
 @app.command
 def resume(*, signature: Signature, target: Target = Target()) -> None:
     """End a kill: a new epoch with a new salt, at ramp 0 %. Users are drawn anew once it is ramped."""
-    request = wire.ResumeRequest(key=target.key, who=signature.name, why=signature.why)
-    _change(target, lambda admin: admin.resume(request).experiment, "resumed at ramp 0 %")
+    who, why = signature.name, signature.why
+    _change(target, lambda admin, key: admin.resume(wire.ResumeRequest(key=key, who=who, why=why)).experiment)
 
 
 @app.command
@@ -131,6 +137,8 @@ def assign(
     """Explain where one unit stands: its bucket, its arm, and what it is served."""
     require_unit(unit)
     if salt is not None:
+        if target.key is None:
+            raise BadKey(found="--salt without --key", wanted="both", cure="name the key that seeds the hash")
         answer = offline_assignment(target.key, salt, unit, None if ramp is None else parse_ramp(ramp))
     elif ramp is not None:
         raise RampOutOfRange(found="--ramp without --salt", wanted="both", cure="the server knows its own ramp")
@@ -158,18 +166,34 @@ def parse_ramp(share: str) -> int:
     """Hundredths of a percent from ``5``, ``5%`` or ``0.25 %``. Raises RampOutOfRange."""
     try:
         basis_points = Decimal(share.strip().removesuffix("%").strip()) * 100
-    except InvalidOperation:
+    except ArithmeticError:
         basis_points = Decimal("NaN")
-    if not basis_points.is_finite() or basis_points != int(basis_points) or not 0 <= basis_points <= CONTROL_ORIGIN:
+    # In this order: a NaN does not compare, and a huge number takes long to become an int.
+    in_range = basis_points.is_finite() and 0 <= basis_points <= MAX_RAMP_BP
+    if not in_range or basis_points != int(basis_points):
         raise RampOutOfRange(found=f"ramp {share!r}", wanted="0..50 % in steps of 0.01", cure="give it in percent")
     return int(basis_points)
 
 
+def _key(admin: Admin, target: Target) -> str:
+    if target.key is not None:
+        return target.key
+    stored = [experiment.key for experiment in admin.list(wire.ListRequest()).experiments]
+    if len(stored) != 1:
+        raise UnknownExperiment(
+            found=f"no --key and {len(stored)} experiments",
+            wanted=f"--key with one of {', '.join(stored)}" if stored else "one experiment",
+            cure="name it" if stored else "start the server once to store the default",
+        )
+    return stored[0]
+
+
 def _online_assignment(target: Target, unit: str) -> dict[str, object]:
     with _admin(target) as admin:
-        found = admin.assign(wire.AssignRequest(key=target.key, unit=unit))
+        key = _key(admin, target)
+        found = admin.assign(wire.AssignRequest(key=key, unit=unit))
     return {
-        "key": target.key,
+        "key": key,
         "unit": unit,
         "bucket": found.bucket / BUCKETS,
         "arm": _word(rerank_pb2.Arm.Name(found.arm), "ARM_"),
@@ -191,20 +215,25 @@ def _admin(target: Target) -> Iterator[Admin]:
         yield client
 
 
-def _change(target: Target, change: Callable[[Admin], wire.Experiment], what: str) -> None:
+def _change(target: Target, change: Callable[[Admin, str], wire.Experiment]) -> None:
     started = time.monotonic()
     with _admin(target) as admin:
-        experiment = change(admin)
+        experiment = change(admin, _key(admin, target))
         spread = wait_until_acknowledged(admin, experiment)
     seconds = time.monotonic() - started
     if target.json:
         _print_json({**_plain(experiment, spread), "acknowledged_s": round(seconds, 3)})
         return
+    plan = experiment.plan
     expired = f", {len(spread.expired)} lost the lease" if spread.expired else ""
     print(
-        f"{target.key} {what}: revision {experiment.plan.revision}, "
+        f"{experiment.key}: {_state(plan)}, revision {plan.revision}, "
         f"{len(spread.acked)} replicas acknowledged{expired}, {seconds:.2f} s"
     )
+
+
+def _state(plan: plan_pb2.Plan) -> str:
+    return f"{'killed' if plan.killed else 'live'}, ramp {percent(plan.ramp_bp)}"
 
 
 def wait_until_acknowledged(admin: Admin, experiment: wire.Experiment) -> Rollout:
@@ -263,7 +292,7 @@ def _print_status(experiment: wire.Experiment) -> None:
     console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     plan = experiment.plan
     console.print(
-        f"{experiment.key}: {'killed' if plan.killed else 'live'}, ramp {percent(plan.ramp_bp)}, "
+        f"{experiment.key}: {_state(plan)}, "
         f"revision {plan.revision}, epoch {experiment.epoch}, salt {plan.salt or 'none'}, lease {plan.lease_s} s"
     )
     spread = rollout(_replicas(experiment), plan.revision, plan.lease_s)

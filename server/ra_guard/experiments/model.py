@@ -16,6 +16,8 @@ from types import MappingProxyType
 from ra_guard.errors import RaGuardError
 
 BUCKETS = 10_000
+REPORT_EVERY_S = 1.0
+"""Replicas report at least this often, so a report may be this much older than the contact it stands for."""
 CONTROL_ORIGIN = 5_000
 """Treatment grows from bucket 0, control from here, so that no ramp moves a unit from one arm to the other."""
 MAX_RAMP_BP = 5_000
@@ -64,6 +66,10 @@ class WhoMissing(InvalidInput):
 
 class WhyMissing(InvalidInput):
     """A change without a reason of 1..512 bytes."""
+
+
+class BadReplica(InvalidInput):
+    """A replica's name that is not 1..64 of ``[A-Za-z0-9_.-]``, or begins with a dot."""
 
 
 class BadUnit(InvalidInput):
@@ -306,10 +312,13 @@ class Rollout:
 
 
 def rollout(replicas: Iterable[Replica], revision: int, lease_s: int) -> Rollout:
-    """Sorts replicas by whether they hold ``revision``; one whose lease ran out serves the baseline by itself."""
+    """Sorts replicas by whether they hold ``revision``; one whose lease ran out serves the baseline by itself.
+
+    Its last report may be older than its last contact, so a lease counts as run out only `REPORT_EVERY_S` later.
+    """
     acked, waiting, expired = [], [], []
     for replica in replicas:
-        if replica.age_s >= lease_s:
+        if replica.age_s >= lease_s + REPORT_EVERY_S:
             expired.append(replica.replica)
         elif replica.revision >= revision:
             acked.append(replica.replica)

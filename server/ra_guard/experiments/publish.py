@@ -124,13 +124,16 @@ class Publisher:
         self._lock_wait_s = lock_wait_s
         self.plan = PlanFile(folder / _PLAN)
 
-    def current(self) -> Experiment:
-        """The last recorded revision. Raises UnknownExperiment, HistoryCorrupt."""
-        return self._revisions()[-1].experiment
+    def revisions(self) -> tuple[store.Revision, ...]:
+        """Every change with the state it led to, oldest first. Raises UnknownExperiment, HistoryCorrupt."""
+        revisions = self._history.read()
+        if not revisions:
+            raise _unknown(self._folder.name, sorted(_keys(self._folder.parent)))
+        return revisions
 
-    def history(self) -> tuple[Change, ...]:
-        """Every change, oldest first. Raises UnknownExperiment, HistoryCorrupt."""
-        return tuple(revision.change for revision in self._revisions())
+    def current(self) -> Experiment:
+        """The state at the last recorded revision. Raises UnknownExperiment, HistoryCorrupt."""
+        return self.revisions()[-1].experiment
 
     def create(self, experiment: Experiment, author: Author) -> Experiment:
         """Records and publishes a first revision, unless one is stored already.
@@ -189,12 +192,6 @@ class Publisher:
         if published < recorded.revision:
             self.plan.write(seal(recorded))
 
-    def _revisions(self) -> tuple[store.Revision, ...]:
-        revisions = self._history.read()
-        if not revisions:
-            raise _unknown(self._folder.name, sorted(_keys(self._folder.parent)))
-        return revisions
-
 
 class ControlFolder:
     """All experiments of a state folder: one sub-folder for each key."""
@@ -234,6 +231,7 @@ class ControlFolder:
         """
         folder = self.folder(experiment.key)
         folder.mkdir(parents=True, exist_ok=True)
+        store.sync_folder(self._path)
         publisher = Publisher(folder, clock=self._clock)
         publisher.create(experiment, author)
         return publisher

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ra_guard.experiments.model import BadKey, Replica
+from ra_guard.experiments.model import REPORT_EVERY_S, BadReplica, Replica
 from ra_guard.experiments.publish import Clock, PlanFile, utc_now
 
 POLL_S = 0.25
-REPORT_EVERY = timedelta(seconds=1)
+REPORT_EVERY = timedelta(seconds=REPORT_EVERY_S)
 FORGET_AFTER = timedelta(hours=1)
 """Reports this old are of workers that died without retiring: as long as the longest lease."""
 
@@ -41,9 +41,11 @@ class ReplicaBoard:
         self._clock = clock
 
     def report(self, replica: str, revision: int, at: datetime) -> None:
-        """Says that ``replica`` serves ``revision`` and had contact ``at``. Raises BadKey, OSError."""
+        """Says that ``replica`` serves ``revision`` and had contact ``at``. Raises BadReplica, OSError."""
         if not _NAME.fullmatch(replica):
-            raise BadKey(found=f"replica {replica!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="set experiment.replica")
+            raise BadReplica(
+                found=f"replica {replica!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="set experiment.replica"
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{replica}.tmp"
         temporary.write_text(json.dumps({"replica": replica, "revision": revision, "at": at.isoformat()}))

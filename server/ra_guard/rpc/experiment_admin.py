@@ -122,14 +122,14 @@ class ExperimentAdmin:
             self._replica.poll()
 
     def _experiment(self, key: str) -> wire.Experiment:
-        publisher = self._control.open(key)
-        experiment = publisher.current()
+        revisions = self._control.open(key).revisions()
+        experiment = revisions[-1].experiment
         board = ReplicaBoard(self._control.folder(key) / "replicas")
         return wire.Experiment(
             key=experiment.key,
             plan=plan_of(experiment),
             epoch=experiment.epoch,
-            history=[_change(change) for change in publisher.history()[-MAX_HISTORY:]],
+            history=[_change(revision.change) for revision in revisions[-MAX_HISTORY:]],
             replicas=[
                 wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s) for seen in board.read()
             ],
