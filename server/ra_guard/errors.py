@@ -84,6 +84,10 @@ class TritonWrongShape(RaGuardError):
     """An answer of another shape, type or length than the model contract says."""
 
 
+class TritonRejected(RaGuardError):
+    """A model refuses this input, such as a broken image; Triton itself is well."""
+
+
 class SpaceMismatch(RaGuardError):
     """Two embedding spaces where one was wanted."""
 
@@ -99,5 +103,6 @@ STATUS: Final[dict[type[RaGuardError], Code]] = {
     TritonTimeout: Code.DEADLINE_EXCEEDED,
     TritonBusy: Code.UNAVAILABLE,
     TritonWrongShape: Code.INTERNAL,
+    TritonRejected: Code.INVALID_ARGUMENT,
     SpaceMismatch: Code.FAILED_PRECONDITION,
 }
