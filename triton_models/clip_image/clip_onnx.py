@@ -1,4 +1,4 @@
-"""The ``onnx`` image tower: a CLIP vision model with a projection, ``pixel_values (1, 3, h, w) -> image_embeds (1, dim)``.
+"""The ``clip_onnx`` image tower, a CLIP vision model with its projection: ``pixel_values -> image_embeds``.
 
 ``preprocessor_config.json`` beside it says size, crop, filter, mean and deviation, in the names of CLIP's publishers.
 """
@@ -6,11 +6,10 @@
 import json
 from pathlib import Path
 
+import imaging
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 from PIL import Image
-
-import imaging
 
 Array = np.ndarray
 

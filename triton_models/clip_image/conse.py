@@ -7,11 +7,10 @@ classifier is EfficientNet-lite3 on ImageNet's thousand classes, quantised to ei
 
 from pathlib import Path
 
+import imaging
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
-
-import imaging
 
 TOP_CLASSES = 10
 EDGE = 280

@@ -5,22 +5,21 @@
 
 from pathlib import Path
 
+import imaging
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from encoder import Encoder
 
-import imaging
-
 
 class TritonPythonModel:
-    def initialize(self, args: dict[str, str]) -> None:
+    def initialize(self, _args: dict[str, str]) -> None:
         self._encoder = Encoder(Path(__file__).parent)
         self._limits = imaging.Limits()
 
-    def execute(self, requests: list) -> list:
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):  # noqa: ANN001, ANN202 - Triton's types exist only inside Triton.
+    def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         images = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()[:, 0]
         try:
             # One image a run, so that an image's bits do not depend on the batch that it arrived in.

@@ -1,4 +1,4 @@
-"""The ``onnx`` text tower: a CLIP text model with a projection, ``input_ids (1, n) -> text_embeds (1, dim)``."""
+"""The ``clip_onnx`` text tower, a CLIP text model with its projection: ``input_ids -> text_embeds``."""
 
 from pathlib import Path
 

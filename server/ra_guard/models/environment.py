@@ -50,7 +50,8 @@ class TritonEnvironment:
         if not python.exists():
             raise EnvironmentBroken(f"found no Python at {python}, wanted the Triton environment's; run `make setup`")
         probe = Path(__file__).with_name("probe.py")
-        done = subprocess.run([python, probe, *_PACKAGES], capture_output=True, text=True, timeout=60, check=False)
+        command = [str(python), str(probe), *_PACKAGES]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
         if done.returncode != 0:
             raise EnvironmentBroken(f"{python} cannot describe itself: {_last_line(done.stderr)}; run `make setup`")
         facts = json.loads(done.stdout)
@@ -62,7 +63,7 @@ class TritonEnvironment:
         if not found["numpy"]["version"].startswith("1."):
             version = found["numpy"]["version"]
             raise EnvironmentBroken(
-                f"found numpy {version} beside Triton, wanted 1.x: under 2 its Python backend answers with empty tensors"
+                f"found numpy {version} beside Triton, wanted 1.x: under 2 its Python backend answers empty tensors"
             )
         return cls(
             python=python,
@@ -84,7 +85,7 @@ class TritonEnvironment:
         environ = {**os.environ, **SINGLE_THREADED, "PYTHONPATH": os.pathsep.join(map(str, modules))}
         command = [str(self.python), str(script), *map(str, arguments)]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 - our own scripts, by the interpreter that the operator names
                 command, capture_output=True, text=True, env=environ, timeout=_SCRIPT_TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as error:

@@ -1,4 +1,4 @@
-"""From the bytes of an image to the pixels that a model sees: one implementation for the gallery and for Triton's models.
+"""From an image's bytes to the pixels that a model sees: one implementation for the gallery and Triton's models.
 
 `ra-guard models build` copies this file into every image model's folder, and its digest is part of the embedding
 space: a change here changes pixels, so it makes another space. It needs Pillow and numpy only, reads no clock and no

@@ -1,5 +1,6 @@
-"""Becomes another program that cannot outlive the process that asked for it: ``launch.py PARENT_PID PROGRAM ARGUMENT...``
+"""Becomes another program, one that cannot outlive the process that asked for it.
 
+Usage: ``launch.py PARENT_PID PROGRAM ARGUMENT...``
 The kernel sends SIGTERM to it when its parent ends, however that ends. Imports the standard library only.
 """
 
@@ -16,4 +17,4 @@ if __name__ == "__main__":
     # The parent may have ended before the call above; then nobody would send the signal any more.
     if os.getppid() != parent:
         sys.exit("the process that asked for this one has ended")
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - the program to become is our own caller's choice

@@ -1,6 +1,6 @@
-"""Says what a Python installation offers to Triton, as one line of JSON. Run by that Python itself; imports only its own.
+"""Says what a Python installation offers to Triton, as one line of JSON. Run by that Python; imports only its own.
 
-Packages to look for are the arguments; a missing one is null.
+The packages to look for are the arguments; a missing one is null.
 """
 
 import json
@@ -31,4 +31,4 @@ if __name__ == "__main__":
         "site_packages": sysconfig.get_path("purelib"),
         "packages": {name: package(name) for name in sys.argv[1:]},
     }
-    print(json.dumps(facts))
+    sys.stdout.write(json.dumps(facts))

@@ -83,7 +83,7 @@ class Space:
             labels = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             built = ", ".join(names(folder.parent)) or "none"
-            message = f"found no space {folder.name!r}, built are: {built}; run `ra-guard models build` or `models pull`"
+            message = f"found no space {folder.name!r}, there are: {built}; run `ra-guard models build` or `pull`"
             raise UnknownSpace(message) from error
         except ValueError as error:
             raise UnknownSpace(f"{folder} holds no space ({error}); build or pull it again") from error

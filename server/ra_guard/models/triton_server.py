@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,7 @@ class TritonServer:
         command = _command(repository.resolve(), environment, link_backends(environment, run_dir), ports)
         log = run_dir / "triton.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - the binary of the environment that the operator names
                 [sys.executable, str(Path(__file__).with_name("launch.py")), str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -117,15 +118,11 @@ class TritonServer:
         """Lets Triton finish what it computes, ends it and its model processes. Idempotent."""
         if self.running():
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_GRACE_S)
-            except subprocess.TimeoutExpired:
-                pass
         # Its model processes are in its session: none may stay, not even when Triton itself was killed.
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,8 @@ class TritonModels:
         def read(answer: _Answer) -> Vectors:
             return answer.unit_vectors("text_embeds", self._space.dim)
 
-        return self._call("clip_text", "text", [text.encode()], ("text_embeds",), read, deadline)[0]
+        vectors = self._call("clip_text", "text", [text.encode()], ("text_embeds",), read, deadline)
+        return vectors.reshape(self._space.dim)
 
     def embed_images(self, images: Sequence[bytes], timeout_s: float) -> Vectors:
         """Encoded images to ``(n, dim) float32`` of unit length, in order. ``timeout_s`` is for all of them."""
@@ -110,12 +111,22 @@ class TritonModels:
         """Whether Triton answers and has loaded all three models."""
         try:
             models = ("clip_text", "clip_image", "detector")
-            return all(self._client.is_model_ready(model, client_timeout=self._timeout_s) for model in models)
+            return all(bool(self._client.is_model_ready(model, client_timeout=self._timeout_s)) for model in models)
         except InferenceServerException:
             return False
 
     def check_space(self) -> None:
-        """Compares what the loaded models say they make with our space. Raises SpaceMismatch, TritonUnavailable."""
+        """Compares what the loaded models say they make with our space. Raises SpaceMismatch, TritonUnavailable.
+
+        Done by itself before the first inference and before the next one after a failure.
+        """
+        self._check_space(self._timeout_s)
+
+    def close(self) -> None:
+        """Closes the channel; calls under way fail."""
+        self._client.close()
+
+    def _check_space(self, timeout_s: float) -> None:
         wanted = {
             "clip_text": ("space", self._space.fingerprint),
             "clip_image": ("space", self._space.fingerprint),
@@ -123,7 +134,7 @@ class TritonModels:
         }
         for model, (key, ours) in wanted.items():
             try:
-                answer = self._client.get_model_config(model, client_timeout=self._timeout_s)
+                answer = self._client.get_model_config(model, client_timeout=timeout_s)
             except InferenceServerException as error:
                 raise TritonUnavailable(f"{model} has no configuration to show: {error.message()}") from error
             theirs = answer.config.parameters[key].string_value
@@ -133,10 +144,6 @@ class TritonModels:
                     "serve that space's repository or configure triton.space"
                 )
         self._space_checked = True
-
-    def close(self) -> None:
-        """Closes the channel; calls under way fail."""
-        self._client.close()
 
     def _call(
         self,
@@ -154,7 +161,7 @@ class TritonModels:
                 raise TritonTimeout(f"no time left to ask {model}; give the call a longer deadline")
             with self._watched(model, budget_s):
                 if not self._space_checked:
-                    self.check_space()
+                    self._check_space(budget_s)
                 return read(_Answer(model, len(items), self._ask(model, input_name, items, outputs, budget_s)))
 
     @contextmanager
@@ -217,16 +224,16 @@ class TritonModels:
         scores = answer.floats("scores", (PLACES,))
         boxes = answer.floats("boxes", (PLACES, 4))
         used = labels >= 0
-        answer.require(bool((labels < len(self._space.labels)).all()), "labels", "positions in the space's label list")
-        answer.require(bool(((scores >= 0) & (scores <= 1)).all()), "scores", "values in 0..1")
-        inside = ((boxes >= 0) & (boxes <= 1)).all(axis=2) & (boxes[..., :2] < boxes[..., 2:]).all(axis=2)
-        answer.require(bool(inside[used].all()), "boxes", "x0 < x1 and y0 < y1, all in 0..1")
+        seen = boxes[used]
+        if (labels >= len(self._space.labels)).any():
+            raise answer.breach("labels", f"positions in the space's {len(self._space.labels)} labels")
+        if (scores < 0).any() or (scores > 1).any():
+            raise answer.breach("scores", "values in 0..1")
+        if (seen < 0).any() or (seen > 1).any() or (seen[:, :2] >= seen[:, 2:]).any():
+            raise answer.breach("boxes", "x0 < x1 and y0 < y1, all in 0..1")
         return [
-            [
-                Detection(int(labels[row, place]), float(scores[row, place]), tuple(boxes[row, place].tolist()))
-                for place in np.flatnonzero(used[row])
-            ]
-            for row in range(len(labels))
+            [_detection(labels[row, place], scores[row, place], boxes[row, place]) for place in np.flatnonzero(places)]
+            for row, places in enumerate(used)
         ]
 
 
@@ -240,33 +247,42 @@ class _Answer:
 
     def tensor(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
         """An output of ``(items, *shape)``. Raises TritonWrongShape."""
-        try:
-            values = self._result.as_numpy(name)
-        except (ValueError, TypeError, InferenceServerException) as error:
-            raise TritonWrongShape(f"{self._model}: output {name} cannot be read: {error}") from error
-        self.require(values is not None, name, "an output of that name")
         wanted = (self._items, *shape)
-        self.require(values.dtype == dtype, name, f"type {np.dtype(dtype).name}, found {values.dtype.name}")
-        self.require(values.shape == wanted, name, f"shape {wanted}, found {values.shape}")
-        return cast(NDArray[Any], values)
+        try:
+            values: NDArray[Any] | None = self._result.as_numpy(name)
+        except (ValueError, TypeError, InferenceServerException) as error:
+            raise self.breach(name, f"{wanted} values, found bytes that are not: {error}") from error
+        if values is None:
+            raise self.breach(name, "an output of that name")
+        if values.dtype != dtype or values.shape != wanted:
+            found = f"{values.dtype.name} {values.shape}"
+            raise self.breach(name, f"{np.dtype(dtype).name} {wanted}, found {found}")
+        return values
 
     def floats(self, name: str, shape: tuple[int, ...]) -> Vectors:
         """The same for float32, and finite."""
-        values = self.tensor(name, np.float32, shape)
-        self.require(bool(np.isfinite(values).all()), name, "finite values")
+        values: Vectors = self.tensor(name, np.float32, shape)
+        if not np.isfinite(values).all():
+            raise self.breach(name, "finite values")
         return values
 
     def unit_vectors(self, name: str, dim: int) -> Vectors:
         """``(items, dim) float32`` of unit length."""
         values = self.floats(name, (dim,))
-        norms = np.linalg.norm(values.astype(np.float64), axis=1)
-        self.require(bool((np.abs(norms - 1) <= UNIT_LENGTH_TOLERANCE).all()), name, f"unit length, found {norms}")
+        lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+        if not np.allclose(lengths, 1, rtol=0, atol=UNIT_LENGTH_TOLERANCE):
+            raise self.breach(name, f"length 1, found {lengths}")
         return values
 
-    def require(self, holds: bool, name: str, wanted: str) -> None:
-        if not holds:
-            message = f"{self._model}: output {name} breaks the model contract, wanted {wanted}"
-            raise TritonWrongShape(f"{message}; see triton_models/README.md")
+    def breach(self, name: str, wanted: str) -> TritonWrongShape:
+        """The error that says which output breaks the contract, and how."""
+        message = f"{self._model}: output {name} breaks the model contract, wanted {wanted}"
+        return TritonWrongShape(f"{message}; see triton_models/README.md")
+
+
+def _detection(label: np.int32, score: np.float32, box: Vectors) -> Detection:
+    x0, y0, x1, y1 = box.tolist()
+    return Detection(int(label), float(score), (x0, y0, x1, y1))
 
 
 def _batches(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
