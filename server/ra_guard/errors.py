@@ -106,20 +106,3 @@ STATUS: Final[dict[type[RaGuardError], Code]] = {
     TritonRejected: Code.INVALID_ARGUMENT,
     SpaceMismatch: Code.FAILED_PRECONDITION,
 }
-
-CORE_STATUS: Final[dict[str, Code]] = {
-    "RequestError": Code.INVALID_ARGUMENT,
-    "PlanError": Code.FAILED_PRECONDITION,
-    "ShardError": Code.FAILED_PRECONDITION,
-    "LogError": Code.FAILED_PRECONDITION,
-}
-
-
-def status_of(error: BaseException) -> Code:
-    """What an error is worth on the wire: the nearest class in the tables, INTERNAL for what nobody foresaw."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-        if kind.__name__ in CORE_STATUS:
-            return CORE_STATUS[kind.__name__]
-    return Code.INTERNAL
