@@ -8,7 +8,7 @@ use super::record::{
     HAS_COLUMNS, HAS_POOL, HAS_QUERY_VECTOR, HAS_STATES, Header, ScoreColumns, VERSION,
 };
 use crate::assign::Arm;
-use crate::plan::Weights;
+use crate::score::Weights;
 use crate::wire::{Reason, Status};
 
 /// A record read in place; every part lies within its bounds.
