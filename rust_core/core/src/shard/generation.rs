@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::shard::error::ShardError;
 use crate::shard::index::Wave;
 use crate::shard::layout::{Dtype, RowRecord, StoredBox, fingerprint_hex};
@@ -14,7 +16,7 @@ use crate::shard::map::prefetch;
 use crate::shard::open::Shard;
 
 /// A row of a generation. Only good for the generation whose lookup gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Handle(u64);
 
