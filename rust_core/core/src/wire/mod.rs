@@ -19,6 +19,4 @@ pub use candidates::{Candidates, Ids, Pool};
 pub use embedding::{Embedding, check_fingerprint};
 pub use error::RequestError;
 pub use request::{Query, Request, RequestScratch, decode};
-pub use response::{
-    ExpectationSource, ExplanationColumns, Reason, ResponseFields, StageTimes, Status,
-};
+pub use response::{ExpectationSource, ExplanationColumns, Reason, ResponseFields, StageTimes, Status};
