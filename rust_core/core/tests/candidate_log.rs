@@ -1,134 +1,16 @@
-//! The candidate log: records, segments, torn tails, damage, full queues and failing disks.
+//! The candidate log: segments, torn tails, damage, full queues and failing disks.
 
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ra_guard_core::assign::Arm;
-use ra_guard_core::log::{
-    CandidateLog, Dropped, Ending, LogError, LogSettings, Record, RecordFields, ScoreColumns, Segment, read_segment,
-    recover,
-};
-use ra_guard_core::plan::Weights;
-use ra_guard_core::wire::{Pool, Reason, Status};
-use support::SPACE;
+use ra_guard_core::log::{CandidateLog, Dropped, Ending, LogError, LogSettings, Segment, read_segment, recover};
+use support::records::{TIME, record};
 use tempfile::TempDir;
-
-const TIME: u64 = 1_800_000_000_000_000_000;
-
-fn fields(arm: Arm) -> RecordFields<'static> {
-    RecordFields {
-        unix_ns: TIME,
-        request: b"request bytes",
-        candidates: 3,
-        pool: None,
-        assigned_arm: Some(arm),
-        served_arm: Some(arm),
-        status: Status::Reranked,
-        reason: Reason::None,
-        experiment_key: "clip-rerank",
-        plan_revision: 12,
-        generation: 7,
-        space: SPACE,
-        weights: Weights { cosine: 1.0, consistency: 0.5, contradiction: 0.25, prior: 0.125 },
-        query_vector: &[0.6, 0.8],
-        states: &[0, 4, 1],
-        columns: Some(ScoreColumns {
-            cosine: &[0.1, f32::NAN, 0.3],
-            consistency: &[0.4, 0.5, 0.6],
-            contradiction: &[0.0, 0.0, -0.0],
-            prior: &[1.0, 0.5, 0.25],
-            score: &[1.5, f32::NAN, 0.75],
-        }),
-        ranking: &[2, 1, 0],
-    }
-}
-
-fn record(arm: Arm) -> Vec<u8> {
-    let mut out = b"left from the call before".to_vec();
-    fields(arm).encode(&mut out);
-    out
-}
-
-fn bits(values: impl Iterator<Item = f32>) -> Vec<u32> {
-    values.map(f32::to_bits).collect()
-}
-
-/// Everything in `read` is what `written` said, to the bit.
-fn assert_same(read: &Record<'_>, written: &RecordFields<'_>) {
-    assert_eq!((read.unix_ns, read.request, read.candidates), (written.unix_ns, written.request, written.candidates));
-    assert_eq!((read.assigned_arm, read.served_arm), (written.assigned_arm, written.served_arm));
-    assert_eq!((read.status, read.reason), (written.status, written.reason));
-    assert_eq!((read.experiment_key, read.space), (written.experiment_key, written.space));
-    assert_eq!((read.plan_revision, read.generation), (written.plan_revision, written.generation));
-    assert_eq!(read.weights, written.weights);
-    let vector = read.query_vector.map_or(vec![], |vector| bits(vector.iter()));
-    assert_eq!(vector, bits(written.query_vector.iter().copied()));
-    assert_eq!(read.states.unwrap_or_default(), written.states);
-    let columns = read.columns.map(|columns| columns.in_order().map(|column| bits(column.iter())));
-    let wanted = written.columns.map(|columns| columns.in_order().map(|column| bits(column.iter().copied())));
-    assert_eq!(columns, wanted);
-    assert_eq!(read.ranking.iter().map(u32::from).collect::<Vec<_>>(), written.ranking);
-    let pool = read.pool.map(|pool| pool.iter().collect::<Vec<_>>());
-    assert_eq!(pool, written.pool.map(|pool| pool.iter().collect()));
-}
-
-#[test]
-fn a_record_comes_back_to_the_bit() {
-    let bytes = record(Arm::Treatment);
-    assert_same(&Record::decode(&bytes).expect("a record"), &fields(Arm::Treatment));
-    let mut pool = Pool::default();
-    let bare = RecordFields {
-        pool: Some(pool.fill([&b"a"[..], b"bc", b"d"]).expect("distinct ids")),
-        assigned_arm: None,
-        status: Status::Baseline,
-        reason: Reason::LeaseExpired,
-        experiment_key: "",
-        space: "",
-        query_vector: &[],
-        states: &[],
-        columns: None,
-        ranking: &[0, 1, 2],
-        ..fields(Arm::Control)
-    };
-    let mut bytes = Vec::new();
-    bare.encode(&mut bytes);
-    assert_same(&Record::decode(&bytes).expect("a record"), &bare);
-}
-
-#[test]
-fn a_record_that_does_not_add_up_is_refused() {
-    let good = record(Arm::Treatment);
-    for end in 1..good.len() {
-        assert_eq!(Record::decode(&good[..end]).expect_err("cut short").variant(), "BadRecord", "{end} bytes");
-    }
-    // (offset, value, field): see FORMAT.md for what lies where.
-    let cases = [
-        (0, 0, "version"),
-        (1, 0xff, "flags"),
-        (2, 4, "assigned arm"),
-        (3, 4, "served arm"),
-        (4, 0, "status"),
-        (5, 10, "reason"),
-        (32, 0xff, "space"),
-        (good.len() - 2, 3, "ranking"),
-    ];
-    for (offset, value, field) in cases {
-        let mut bytes = good.clone();
-        bytes[offset] = value;
-        let error = Record::decode(&bytes).expect_err(field);
-        assert!(matches!(error, LogError::BadRecord { field: found, .. } if found == field), "{error}");
-    }
-    let mut longer = good.clone();
-    longer.push(0);
-    assert!(Record::decode(&longer).expect_err("longer").to_string().contains("found 1 for end"));
-    let mut newer = good;
-    newer[0] = 2;
-    let error = Record::decode(&newer).expect_err("newer");
-    assert!(matches!(error, LogError::FutureVersion { what: "record", found: 2, supported: 1 }), "{error}");
-}
 
 fn settings(folder: &Path) -> LogSettings {
     LogSettings { folder: folder.to_owned(), writer: "w0".into(), queue_bytes: 1 << 16, segment_bytes: 1 << 20 }
@@ -284,7 +166,7 @@ fn outcome(bytes: &[u8]) -> (usize, Result<Ending, &'static str>) {
     let mut count = 0;
     for record in records.by_ref() {
         match record {
-            Ok(record) => assert_eq!(record, self::record(Arm::ALL[count])),
+            Ok(found) => assert_eq!(found, record(Arm::ALL[count])),
             Err(error) => return (count, Err(error.variant())),
         }
         count += 1;
@@ -380,41 +262,16 @@ fn pushes_from_many_threads_all_arrive() {
     drop(log);
     let records: Vec<_> = files(folder.path(), "log").iter().flat_map(|f| read_segment(f).expect("sealed")).collect();
     for arm in Arm::ALL {
-        let of_arm = records.iter().filter(|record| **record == self::record(arm));
+        let of_arm = records.iter().filter(|found| **found == record(arm));
         assert_eq!(of_arm.count(), 500);
     }
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_record_or_refused(mut bytes in vec(any::<u8>(), 0..400), zeros in 0usize..96) {
-        let zeros = zeros.min(bytes.len());
-        bytes[..zeros].fill(0);
-        if let Some(version) = bytes.first_mut() {
-            *version = 1;
-        }
-        if let Ok(record) = Record::decode(&bytes) {
-            prop_assert!(record.ranking.iter().all(|position| usize::from(position) < record.candidates));
-        }
-    }
-
-    #[test]
-    fn damaged_records_never_panic(place in any::<prop::sample::Index>(), value in any::<u8>()) {
-        let mut bytes = record(Arm::Treatment);
-        let place = place.index(bytes.len());
-        bytes[place] = value;
-        if let Ok(record) = Record::decode(&bytes) {
-            prop_assert!(record.ranking.iter().all(|position| usize::from(position) < record.candidates));
-            let columns = record.columns.map(|columns| columns.in_order().map(|column| column.iter().len()));
-            prop_assert!(columns.is_none_or(|lengths| lengths == [record.candidates; 5]));
-        }
-    }
-
-    #[test]
     fn any_frames_are_read_or_refused(tail in vec(any::<u8>(), 0..200)) {
-        let folder = TempDir::new().expect("a folder");
-        let (_, mut bytes) = abandoned(&folder);
-        bytes.extend(&tail);
+        static SEGMENT: LazyLock<Vec<u8>> = LazyLock::new(|| abandoned(&TempDir::new().expect("a folder")).1);
+        let bytes = [&SEGMENT[..], &tail].concat();
         let records: Vec<_> = Segment::parse(&bytes).expect("the header holds").records().collect();
         prop_assert!(records.iter().filter(|record| record.is_ok()).count() >= 3);
         prop_assert!(records.iter().filter(|record| record.is_err()).count() <= 1);

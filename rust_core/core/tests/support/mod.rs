@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod messages;
+pub mod records;
 
 use serde::de::DeserializeOwned;
 
