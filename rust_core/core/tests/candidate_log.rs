@@ -164,8 +164,8 @@ fn what_is_no_segment_is_refused() {
 fn outcome(bytes: &[u8]) -> (usize, Result<Ending, &'static str>) {
     let mut records = Segment::parse(bytes).expect("the header holds").records();
     let mut count = 0;
-    for record in records.by_ref() {
-        match record {
+    for next in records.by_ref() {
+        match next {
             Ok(found) => assert_eq!(found, record(Arm::ALL[count])),
             Err(error) => return (count, Err(error.variant())),
         }
