@@ -130,3 +130,18 @@ impl LogError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Causes that no test can bring about: a system out of threads, a fault in the writing thread.
+    #[test]
+    fn failures_of_the_system_are_named() {
+        let thread = LogError::Thread { source: io::ErrorKind::WouldBlock.into() };
+        assert_eq!((thread.variant(), LogError::WriterGone.variant()), ("Thread", "WriterGone"));
+        assert!(thread.to_string().contains("cannot start its writer"), "{thread}");
+        let quota = LogError::io("write", Path::new("a.open"))(io::ErrorKind::QuotaExceeded.into());
+        assert!(matches!(&quota, LogError::DiskFull { action: "write", .. }), "{quota}");
+    }
+}
