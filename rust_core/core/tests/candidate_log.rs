@@ -164,10 +164,13 @@ fn what_is_no_segment_is_refused() {
 fn outcome(bytes: &[u8]) -> (usize, Result<Ending, &'static str>) {
     let mut records = Segment::parse(bytes).expect("the header holds").records();
     let mut count = 0;
-    for next in records.by_ref() {
+    while let Some(next) = records.next() {
         match next {
             Ok(found) => assert_eq!(found, record(Arm::ALL[count])),
-            Err(error) => return (count, Err(error.variant())),
+            Err(error) => {
+                assert!(records.next().is_none() && records.ending().is_none(), "nothing comes after damage");
+                return (count, Err(error.variant()));
+            }
         }
         count += 1;
     }

@@ -58,7 +58,7 @@ impl<'a> Segment<'a> {
 
     /// The intact records in order. Corruption comes out as an error, after the records before it, and ends them.
     pub fn records(&self) -> Records<'a> {
-        Records { bytes: self.bytes, position: HEADER_BYTES, count: 0, ending: None }
+        Records { bytes: self.bytes, position: HEADER_BYTES, count: 0, ending: None, corrupted: false }
     }
 }
 
@@ -70,6 +70,8 @@ pub struct Records<'a> {
     position: usize,
     count: u64,
     ending: Option<Ending>,
+    /// Nothing comes after corruption.
+    corrupted: bool,
 }
 
 enum Frame<'a> {
@@ -140,18 +142,13 @@ impl<'a> Records<'a> {
     fn corrupt(&self, what: &'static str) -> LogError {
         LogError::Corrupt { offset: self.position as u64, what }
     }
-
-    /// Nothing comes after corruption.
-    fn stop(&mut self) {
-        self.bytes = &self.bytes[..self.position];
-    }
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Result<&'a [u8], LogError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ending.is_some() {
+        if self.corrupted || self.ending.is_some() {
             return None;
         }
         match self.frame() {
@@ -165,7 +162,7 @@ impl<'a> Iterator for Records<'a> {
                 None
             }
             Err(error) => {
-                self.stop();
+                self.corrupted = true;
                 Some(Err(error))
             }
         }
