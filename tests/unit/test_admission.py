@@ -1,7 +1,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from ra_guard import _core
 from ra_guard.errors import TooManyCandidates
 from ra_guard.serving.admission import Admission

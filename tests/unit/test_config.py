@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from ra_guard.config import Settings, child_environment, load, variables
 from ra_guard.errors import ConfigError
 

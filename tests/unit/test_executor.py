@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from ra_guard.serving.executor import HandlerPool
 
 LONG_NS = 60_000_000_000

@@ -4,7 +4,6 @@ from typing import cast
 
 import numpy as np
 import pytest
-
 from ra_guard import _core
 from ra_guard.errors import RaGuardError, TooManyCandidates, TritonBusy, TritonTimeout, TritonUnavailable
 from ra_guard.serving.admission import Admission
@@ -14,6 +13,7 @@ from ra_guard.serving.cold_wait import ColdWait
 from ra_guard.serving.pool import PoolDraw
 from ra_guard.serving.rerank import Reranking
 from ra_guard.v1 import rerank_pb2 as wire
+
 from tests.stand_ins.serving_core import ScriptedCore, answer, core_error
 
 SPACE = "5" * 32
@@ -223,7 +223,9 @@ def test_a_pool_by_embedding_needs_no_model() -> None:
     assert core.pools[-1] == [], "the core says what is wrong with another space"
 
 
-@pytest.mark.parametrize(("serving", "reason"), [(None, wire.REASON_NO_FEATURES), (Generation({}), wire.REASON_NO_FEATURES)])
+@pytest.mark.parametrize(
+    ("serving", "reason"), [(None, wire.REASON_NO_FEATURES), (Generation({}), wire.REASON_NO_FEATURES)]
+)
 def test_a_pool_that_cannot_be_drawn_is_answered_with_the_reason(serving: object, reason: int) -> None:
     core = ScriptedCore(core_error(_core.RequestError, "NoCandidates"))
     core.serving = serving

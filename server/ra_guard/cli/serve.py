@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
+
 from ra_guard.config import Settings, load
 from ra_guard.errors import ConfigError
 from ra_guard.serve import Supervisor
