@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -181,10 +182,9 @@ def test_a_taken_port_is_refused_at_once(
     triton: TritonServer, demo: Built, environment: TritonEnvironment, tmp_path: Path
 ) -> None:
     port = int(triton.url.rpartition(":")[2])
-    ports = Ports.free()
+    taken, repository = replace(Ports.free(), grpc=port), demo.folder / REPOSITORY_FOLDER
     with pytest.raises(TritonNotStarted, match=f"port {port} is taken"):
-        repository = demo.folder / REPOSITORY_FOLDER
-        TritonServer.start(repository, environment, tmp_path, ports=Ports(port, ports.http, ports.metrics))
+        TritonServer.start(repository, environment, tmp_path, ports=taken)
 
 
 def test_a_repository_without_models_is_refused_with_the_reason(environment: TritonEnvironment, tmp_path: Path) -> None:

@@ -82,8 +82,7 @@ def test_the_real_triton_serves_it(built: Built, environment: TritonEnvironment,
         cat, dog = (models.embed_text(f"a photo of a {animal}", WAIT_S) for animal in ("cat", "dog"))
         again = models.embed_text("A  photo of a CAT", WAIT_S)
         models.close()
-    config = clip_pair.preprocessor()
-    colour = (np.array([200, 30, 10]) / 255 - config["image_mean"]) / config["image_std"]
+    colour = (np.array([200, 30, 10]) / 255 - clip_pair.MEAN) / clip_pair.DEVIATION
     expected = colour @ clip_pair.projection()
     np.testing.assert_allclose(image, expected / np.linalg.norm(expected), atol=1e-5)
     assert not np.array_equal(cat, dog)
@@ -136,7 +135,10 @@ def swapped(folder: Path) -> None:
 
 
 def overwritten(name: str, contents: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(contents) and None
+    def damage(folder: Path) -> None:
+        (folder / name).write_text(contents)
+
+    return damage
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper, save
 
 DIM = 16
 EDGE = 32
 WORDS = ("<start>", "<end>", "<unknown>", "a", "photo", "of", "cat", "dog", "red", "green", "blue")
 OPSET = 17
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 def write(folder: Path, *, text_dim: int = DIM, text_output: str = "text_embeds") -> Path:
@@ -26,7 +28,7 @@ def write(folder: Path, *, text_dim: int = DIM, text_output: str = "text_embeds"
     return folder
 
 
-def text_model(dim: int, output: str) -> object:
+def text_model(dim: int, output: str) -> ModelProto:
     """``input_ids, attention_mask (batch, sequence) int64 -> text_embeds (batch, dim)``."""
     table = np.random.default_rng(1).standard_normal((len(WORDS), dim)).astype(np.float32)
     nodes = [
@@ -49,7 +51,7 @@ def text_model(dim: int, output: str) -> object:
     return _model(helper.make_graph(nodes, "text", ids, [embeds], constants))
 
 
-def vision_model() -> object:
+def vision_model() -> ModelProto:
     """``pixel_values (batch, 3, 32, 32) float32 -> image_embeds (batch, 16)``."""
     nodes = [
         helper.make_node("ReduceMean", ["pixel_values"], ["colour"], axes=[2, 3], keepdims=0),
@@ -72,8 +74,8 @@ def preprocessor() -> dict[str, object]:
         "crop_size": {"height": EDGE, "width": EDGE},
         "size": {"shortest_edge": EDGE},
         "resample": 3,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "image_mean": MEAN,
+        "image_std": DEVIATION,
     }
 
 
@@ -104,6 +106,6 @@ def tokenizer() -> dict[str, object]:
     }
 
 
-def _model(graph: object) -> object:
+def _model(graph: GraphProto) -> ModelProto:
     # The oldest file version that the opset allows: ONNX Runtime trails the onnx package.
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

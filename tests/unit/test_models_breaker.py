@@ -28,11 +28,14 @@ def fail(breaker: CircuitBreaker, times: int) -> None:
 
 
 def test_opens_after_failures_in_a_row(breaker: CircuitBreaker) -> None:
-    fail(breaker, 2)
-    assert breaker.state is BreakerState.CLOSED
-    fail(breaker, 1)
+    fail(breaker, 3)
     assert breaker.state is BreakerState.OPEN
     assert not breaker.admit()
+
+
+def test_stays_closed_one_failure_before(breaker: CircuitBreaker) -> None:
+    fail(breaker, 2)
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_an_answer_starts_the_count_again(breaker: CircuitBreaker) -> None:
