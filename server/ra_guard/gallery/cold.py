@@ -71,8 +71,13 @@ class ColdFeatures:
     def embed(self, ids: Sequence[bytes]) -> ColdOutcome:
         """Computes and publishes the features of one batch of ids.
 
-        Raises the model client's errors, UnusableFeatures, SpaceConflict and ShardError; nothing is published then.
+        Raises the model client's errors, UnusableFeatures, SpaceConflict, DiskFull, NotStored and ShardError;
+        nothing is published then.
         """
+        with self._folder.storing():
+            return self._embed(ids)
+
+    def _embed(self, ids: Sequence[bytes]) -> ColdOutcome:
         names = [image_id.decode() for image_id in dict.fromkeys(ids)]
         generation = self._folder.current()
         cold = [name for name in names if not _is_complete(generation, name)]

@@ -19,8 +19,6 @@ from ra_guard.gallery.rows import Features, Float32, Row, stored_row
 MOST_SHARDS = 8
 """Above this, a publish is followed by a merge."""
 
-_CHUNK = 65_536
-
 
 def compact(folder: GalleryFolder, space: FeatureSpace, most: int = MOST_SHARDS) -> int | None:
     """Merges all shards but the largest when there are more than ``most``; returns the new generation's number."""
@@ -32,7 +30,7 @@ def compact(folder: GalleryFolder, space: FeatureSpace, most: int = MOST_SHARDS)
         largest = max(range(len(current.shards)), key=lambda shard: current.shards[shard][1])
 
         def write(writer: ShardWriter, pool: PoolWriter, tables: Tables) -> None:
-            for ids, handles in serving_rows(current, _CHUNK):
+            for ids, handles in serving_rows(current):
                 chosen = np.flatnonzero(handles >> np.uint64(32) != largest)
                 rows = read_rows(current, [ids[row] for row in chosen], handles[chosen].tobytes())
                 append(writer, pool, tables, rows, current.dim)

@@ -31,6 +31,14 @@ class UnusableFeatures(GalleryError):
     """The models answered with something that is no embedding or no detection."""
 
 
+class DiskFull(GalleryError):
+    """The file system has no room, or the process may not write so much."""
+
+
+class NotStored(GalleryError):
+    """The file system refused a write for another reason."""
+
+
 class RefusedImage(RaGuardError):
     """One image that cannot be used. ``variant`` names why; the ingest goes on."""
 

@@ -4,13 +4,14 @@ What comes back must be finite, of the space's dimension and of unit length, or 
 nonsense once would otherwise fill a gallery with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ra_guard._core import Generation
+from ra_guard.errors import TritonRejected
 from ra_guard.gallery.errors import RefusedByModel, SpaceConflict, UnusableFeatures
 from ra_guard.gallery.rows import Features, Float32
 from ra_guard.models.space import Space
@@ -20,14 +21,14 @@ UNIT_LENGTH_TOLERANCE = 1e-3
 
 
 class FoundObject(Protocol):
-    """One detection as the client of the models reports it."""
+    """One detection; `serving.triton.Detection` is one."""
 
     @property
     def label(self) -> int: ...
     @property
     def confidence(self) -> float: ...
     @property
-    def box(self) -> tuple[float, float, float, float]: ...
+    def corners(self) -> tuple[float, float, float, float]: ...
 
 
 class ImageModels(Protocol):
@@ -80,17 +81,22 @@ class Featurizer:
 
         Raises UnusableFeatures for a nonsensical answer and the client's errors when the models cannot be reached.
         """
-        if not images:
-            return []
+        try:
+            return [*self._batch(images)]
+        except TritonRejected as error:
+            if len(images) == 1:
+                return [RefusedByModel(str(error))]
+        return [outcome for image in images for outcome in self.features([image])]
+
+    def _batch(self, images: Sequence[bytes]) -> Iterator[Features]:
         embeddings = self._models.embed_images(images, self._timeout_s)
         detections = self._models.detect(images, self._timeout_s)
         units = unit_rows(embeddings, (len(images), self._space.dim), "clip_image")
         if len(detections) != len(images):
             raise UnusableFeatures(f"detector: found {len(detections)} answers, wanted {len(images)}; check the model")
-        return [
-            Features(unit, detection_rows(found, len(self._space.labels)))
-            for unit, found in zip(units, detections, strict=True)
-        ]
+        for unit, found in zip(units, detections, strict=True):
+            boxes = [(item.label, item.confidence, *item.corners) for item in found]
+            yield Features(unit, np.array(boxes, np.float32).reshape(-1, 6))
 
 
 def unit_rows(found: Float32, shape: tuple[int, int], model: str) -> Float32:
@@ -105,20 +111,3 @@ def unit_rows(found: Float32, shape: tuple[int, int], model: str) -> Float32:
         worst = float(norms[np.argmax(abs(norms - 1)), 0])
         raise UnusableFeatures(f"{model}: found an embedding of length {worst:.4g}, wanted 1; the model must normalise")
     return np.asarray(found / norms, np.float32)
-
-
-def detection_rows(found: Sequence[FoundObject], n_labels: int) -> Float32:
-    """Detections as ``(n, 6) float32``, most confident first. Raises UnusableFeatures for an impossible one.
-
-    Boxes that clipping to the image left without area are dropped: they show nothing.
-    """
-    rows = np.array([(item.label, item.confidence, *item.box) for item in found], np.float32).reshape(-1, 6)
-    label, confidence = rows[:, 0], rows[:, 1]
-    if not np.isfinite(rows).all() or (label < 0).any() or (label >= n_labels).any() or (abs(confidence) > 1).any():
-        raise UnusableFeatures(
-            f"detector: found {rows.tolist()}, wanted labels below {n_labels}, confidences in 0..1 and finite corners; "
-            "serve the detector of this gallery"
-        )
-    rows[:, 2:] = rows[:, 2:].clip(0, 1)
-    rows = rows[(rows[:, 2] < rows[:, 4]) & (rows[:, 3] < rows[:, 5])]
-    return rows[np.argsort(-rows[:, 1], kind="stable")]

@@ -3,15 +3,19 @@
 Readers never lock: a generation is immutable and `CURRENT` is replaced by rename.
 """
 
+import errno
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ra_guard._core import Generation, ShardError
-from ra_guard.gallery.errors import AlreadyRunning
+from ra_guard.gallery.errors import AlreadyRunning, DiskFull, NotStored
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,21 @@ class GalleryFolder:
             if error.variant == "NoGeneration":
                 return None
             raise
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """Names what the file system refuses. Raises DiskFull or NotStored; the core raises its own ShardError."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise DiskFull(f"{self.path}: {error.strerror}; free space, then run again: nothing is lost") from error
+            raise NotStored(f"{self.path}: {error}; make the gallery folder writable") from error
+        except sqlite3.Error as error:
+            # A full disk reaches SQLite as an I/O error as often as by its own name.
+            raise DiskFull(
+                f"{self.catalogue}: {error}; free space, or move a damaged file away: it is rebuilt"
+            ) from error
 
     @contextmanager
     def publishing(self) -> Iterator[None]:

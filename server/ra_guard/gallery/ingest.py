@@ -74,27 +74,20 @@ def ingest(
 ) -> IngestSummary:
     """Ingests every file below ``source``; ``report`` hears of files done and files in all.
 
-    Raises NoSuchFolder, AlreadyRunning, SpaceConflict, UnusableFeatures, ShardError and the model client's errors;
+    Raises NoSuchFolder, AlreadyRunning, SpaceConflict, UnusableFeatures, DiskFull, NotStored, ShardError and the model client's errors;
     what was published before stays in force.
     """
     files = image_files(source)
-    folder.create()
-    with folder.ingesting(), Catalogue.open(folder.catalogue) as catalogue:
-        run = _Run(folder, catalogue, options, models, clock, folder.current())
-        for done in range(0, len(files), options.batch_size):
-            report(done, len(files))
-            run.take(files[done : done + options.batch_size])
-        run.publish()
-        report(len(files), len(files))
-    current = folder.current()
-    return IngestSummary(
-        files=len(files),
-        published=run.published,
-        already_published=run.already_published,
-        duplicates=run.duplicates,
-        quarantined=dict(sorted(run.quarantined.items())),
-        generation=current.number if current else None,
-    )
+    with folder.storing():
+        folder.create()
+        with folder.ingesting(), Catalogue.open(folder.catalogue) as catalogue:
+            run = _Run(folder, catalogue, options, models, clock, folder.current())
+            for done in range(0, len(files), options.batch_size):
+                report(done, len(files))
+                run.take(files[done : done + options.batch_size])
+            run.publish()
+            report(len(files), len(files))
+    return run.summary(len(files))
 
 
 class _Run:
@@ -119,10 +112,22 @@ class _Run:
         self._quarantine = Quarantine(folder.quarantine)
         self._seen: set[str] = set()
         self._waiting: list[Row] = []
-        self.published = 0
-        self.already_published = 0
-        self.duplicates = 0
-        self.quarantined: Counter[str] = Counter()
+        self._published = 0
+        self._already_published = 0
+        self._duplicates = 0
+        self._quarantined: Counter[str] = Counter()
+
+    def summary(self, files: int) -> IngestSummary:
+        """What the run came to."""
+        current = self._folder.current()
+        return IngestSummary(
+            files=files,
+            published=self._published,
+            already_published=self._already_published,
+            duplicates=self._duplicates,
+            quarantined=dict(sorted(self._quarantined.items())),
+            generation=current.number if current else None,
+        )
 
     def take(self, paths: Sequence[Path]) -> None:
         """Takes in one batch of files; publishes when enough rows wait."""
@@ -139,8 +144,8 @@ class _Run:
         space = self._models.space()
         published = publish_rows(self._folder, space, self._waiting)
         written = published.rows if published else 0
-        self.published += written
-        self.already_published += len(self._waiting) - written
+        self._published += written
+        self._already_published += len(self._waiting) - written
         self._waiting = []
         compact(self._folder, space)
 
@@ -155,12 +160,12 @@ class _Run:
             return None
         self._quarantine.clear(shown(path))
         if record.digest in self._seen:
-            self.duplicates += 1
+            self._duplicates += 1
             return None
         self._seen.add(record.digest)
         stored = stored_row(self._generation, record.id)
         if stored is not None and (stored.is_complete or self._models.featurizer is None):
-            self.already_published += 1
+            self._already_published += 1
             return None
         return record, data
 
@@ -188,4 +193,4 @@ class _Run:
 
     def _refuse(self, source: str, error: RefusedImage, data: bytes | None) -> None:
         self._quarantine.put(source, error, data, self._clock())
-        self.quarantined[error.variant] += 1
+        self._quarantined[error.variant] += 1

@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from usearch.index import Index
 
 from ra_guard._core import Generation
+from ra_guard.gallery.errors import DiskFull
 from ra_guard.gallery.rows import Float32, stored_row
 
 _CONNECTIVITY = 16
 _EXPANSION_ADD = 128
 _EXPANSION_SEARCH = 256
 """At least as many as the largest pool (200): below it, usearch finds fewer neighbours than asked for."""
+
+_IDS_AT_A_TIME = 65_536
+_ROWS_AT_A_TIME = 4096
 
 
 def pool_folder(shard: Path) -> Path:
@@ -43,7 +47,7 @@ class PoolWriter:
 
     def add(self, ids: Sequence[bytes], domains: Sequence[str], embeddings: Float32) -> None:
         """Adds rows; those without an embedding (NaN) are in no pool."""
-        usable: NDArray[np.bool_] = np.isfinite(embeddings).all(axis=1)
+        usable = np.atleast_1d(np.isfinite(embeddings).all(axis=1))
         for domain in dict.fromkeys(domains):
             rows = [row for row, name in enumerate(domains) if name == domain and usable[row]]
             if not rows:
@@ -64,8 +68,10 @@ class PoolWriter:
                 _save_ids(temporary / f"{quote(domain, safe='')}.ids.npz", self._ids[domain])
             shutil.rmtree(self._folder, ignore_errors=True)
             temporary.rename(self._folder)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, RuntimeError):  # How usearch reports what the file system refused.
+                raise DiskFull(f"{self._folder}: {error}; free space, then run again: nothing is lost") from error
             raise
 
 
@@ -92,7 +98,7 @@ class Pools:
         self._generation = generation
         self._pools = tuple(pools)
         self.missing = tuple(missing)
-        """Shard files without indexes: their rows are in no pool until `ra-guard gallery pools` builds them."""
+        """Shards without usable indexes: their rows are in no pool until `ra-guard gallery pools` builds them."""
 
     @staticmethod
     def open(gallery: Path, generation: Generation) -> "Pools":
@@ -100,10 +106,14 @@ class Pools:
         pools: list[_Pool] = []
         missing = []
         for shard, (file, _, _) in enumerate(generation.shards):
-            folder = pool_folder(gallery / "shards" / Path(file).name)
-            if folder.is_dir():
-                pools.extend(_open_folder(folder, shard))
-            else:
+            try:
+                pools.extend(_open_folder(pool_folder(gallery / "shards" / file), shard, generation.dim))
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                RuntimeError,
+            ):  # Not there, or not what `finish` wrote: built anew all the same.
                 missing.append(file)
         return Pools(generation, pools, missing)
 
@@ -123,33 +133,34 @@ class Pools:
         return [image_id for image_id, _ in _in_force(self._generation, hits)][:k]
 
 
-def build_missing(gallery: Path, generation: Generation, chunk: int = 4096) -> list[str]:
+def build_missing(gallery: Path, generation: Generation) -> tuple[str, ...]:
     """Builds the indexes of shards that have none, from the rows they serve; returns their files."""
-    missing = {
-        shard: file
-        for shard, (file, _, _) in enumerate(generation.shards)
-        if not pool_folder(gallery / "shards" / Path(file).name).is_dir()
-    }
-    writers = {
-        shard: PoolWriter(gallery / "shards" / Path(file).name, generation.dim) for shard, file in missing.items()
-    }
-    for ids, handles in serving_rows(generation, chunk) if writers else ():
-        shards = handles >> np.uint64(32)
+    missing = Pools.open(gallery, generation).missing
+    files = [file for file, _, _ in generation.shards]
+    writers = {files.index(file): PoolWriter(gallery / "shards" / file, generation.dim) for file in missing}
+    for ids, handles in serving_rows(generation) if writers else ():
         for shard, writer in writers.items():
-            chosen = np.flatnonzero(shards == shard)
-            embeddings = np.frombuffer(generation.embeddings(handles[chosen].tobytes()), np.float32)
-            described = [stored_row(generation, ids[row].decode()) for row in chosen]
-            domains = [row.domain if row else "" for row in described]
-            writer.add([ids[row] for row in chosen], domains, embeddings.reshape(-1, generation.dim))
+            _add_rows(generation, ids, handles, shard, writer)
     for writer in writers.values():
         writer.finish()
-    return list(missing.values())
+    return missing
 
 
-def serving_rows(generation: Generation, chunk: int) -> Iterator[tuple[list[bytes], NDArray[np.uint64]]]:
-    """Ids and handles of the rows in serving order, a chunk at a time."""
+def _add_rows(
+    generation: Generation, ids: Sequence[bytes], handles: NDArray[np.uint64], shard: int, writer: PoolWriter
+) -> None:
+    chosen = np.flatnonzero(handles >> np.uint64(32) == shard)
+    for some in np.array_split(chosen, len(chosen) // _ROWS_AT_A_TIME + 1):
+        embeddings = np.frombuffer(generation.embeddings(handles[some].tobytes()), np.float32)
+        described = [stored_row(generation, ids[row].decode()) for row in some]
+        domains = [row.domain if row else "" for row in described]
+        writer.add([ids[row] for row in some], domains, embeddings.reshape(-1, generation.dim))
+
+
+def serving_rows(generation: Generation) -> Iterator[tuple[list[bytes], NDArray[np.uint64]]]:
+    """Ids and handles of the rows in serving order, in large portions: each portion walks the ids before it."""
     start = 0
-    while ids := generation.ids(start, start + chunk):
+    while ids := generation.ids(start, start + _IDS_AT_A_TIME):
         yield ids, np.frombuffer(generation.lookup(ids), np.uint64)
         start += len(ids)
 
@@ -162,12 +173,19 @@ def _in_force(generation: Generation, hits: Sequence[tuple[float, bytes, int]]) 
             yield image_id, shard
 
 
-def _open_folder(folder: Path, shard: int) -> Iterator[_Pool]:
-    for path in sorted(folder.glob("*.usearch")):
-        index = Index.restore(path, view=True)
-        index.expansion_search = _EXPANSION_SEARCH
-        with np.load(path.with_suffix(".ids.npz")) as ids:
-            yield _Pool(shard, unquote(path.stem), index, ids["offsets"], ids["bytes"].tobytes())
+def _open_folder(folder: Path, shard: int, dim: int) -> list[_Pool]:
+    """Raises OSError, ValueError, KeyError or RuntimeError for a folder that is missing or damaged."""
+    pools = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".usearch":
+            index = _new_index(dim)
+            index.view(path)
+            with np.load(path.with_suffix(".ids.npz")) as ids:
+                offsets, id_bytes = ids["offsets"], ids["bytes"].tobytes()
+            if index.ndim != dim or len(offsets) != len(index) + 1:
+                raise ValueError(f"{path}: found {len(index)} rows of dim {index.ndim}")
+            pools.append(_Pool(shard, unquote(path.stem), index, offsets, id_bytes))
+    return pools
 
 
 def _new_index(dim: int) -> Index:
