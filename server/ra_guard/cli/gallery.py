@@ -178,10 +178,17 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_summary(summary: IngestSummary, seconds: float, quarantine: Path) -> None:
-    table = Table("files", "published", "already there", "duplicates", "quarantined", "generation", "seconds")
-    quarantined = sum(summary.quarantined.values())
-    counts = (summary.files, summary.published, summary.already_published, summary.duplicates, quarantined)
-    table.add_row(*map(str, counts), str(summary.generation or "none"), f"{seconds:.1f}")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in (
+        ("files", str(summary.files)),
+        ("published", str(summary.published)),
+        ("already there", str(summary.already_published)),
+        ("duplicates", str(summary.duplicates)),
+        ("quarantined", str(sum(summary.quarantined.values()))),
+        ("generation", str(summary.generation or "none")),
+        ("seconds", f"{seconds:.1f}"),
+    ):
+        table.add_row(f"[bold]{name}", value)
     console = Console()
     console.print(table)
     for variant, count in summary.quarantined.items():

@@ -10,8 +10,7 @@ import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
-from ra_guard._core import CoreError, Generation
-from ra_guard.errors import RaGuardError, status_of
+from ra_guard._core import Generation
 from ra_guard.v1 import gallery_pb2 as wire
 
 SERVICE: Final = "ra_guard.v1.GalleryAdmin"
@@ -62,25 +61,20 @@ class GalleryAdmin:
 
 
 def gallery_admin_handlers(service: GalleryAdmin) -> grpc.GenericRpcHandler:
-    """The service's RPCs for `grpc.Server.add_generic_rpc_handlers`."""
+    """The service's RPCs; they raise, and `rpc.interceptors.ErrorBoundary` answers with what an error is worth."""
     descriptor = wire.DESCRIPTOR.services_by_name["GalleryAdmin"]
+    answers = {"Describe": service.describe, "Publish": service.publish}
     methods = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _answering(getattr(service, method.name.lower())),
+            _without_context(answers[method.name]),
             request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
             response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
         )
         for method in descriptor.methods
-        if hasattr(service, method.name.lower())
+        if method.name in answers
     }
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
-def _answering(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.ServicerContext], Message]:
-    def handle(request: Any, context: grpc.ServicerContext) -> Message:
-        try:
-            return answer(request)
-        except (RaGuardError, CoreError) as error:
-            context.abort(grpc.StatusCode[status_of(error)], str(error))
-
-    return handle
+def _without_context(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.ServicerContext], Message]:
+    return lambda request, context: answer(request)
