@@ -11,10 +11,11 @@ use quick_cache::sync::Cache;
 
 use crate::kernel::{Kernel, QueryVector};
 use crate::limits::MAX_TEXT_BYTES;
-use crate::log::LogQueue;
+use crate::log::CandidateLog;
 use crate::plan::PlanCell;
 use crate::score::PreparedQuery;
-use crate::shard::{Generation, Handle};
+use crate::serving::Serving;
+use crate::shard::{Generation, Handle, ShardError};
 use crate::wire::{Embedding, RequestError};
 
 /// Time, as a call sees it. The core reads no clock of its own.
@@ -25,12 +26,11 @@ pub trait Clock {
     fn unix_ns(&self) -> u64;
 }
 
-/// A text's embedding with its analysis, and the generation whose labels it was analysed for.
+/// A prepared text and the fingerprint of the space that its vector belongs to.
 #[derive(Debug)]
 pub(crate) struct CachedQuery {
-    pub(crate) space: String,
-    pub(crate) labels_digest: u64,
-    pub(crate) prepared: PreparedQuery,
+    space: String,
+    prepared: Arc<PreparedQuery>,
 }
 
 /// What all calls of a process share.
@@ -38,33 +38,45 @@ pub(crate) struct CachedQuery {
 pub struct Engine {
     /// The plan in force.
     pub plan: PlanCell,
-    pub(crate) generation: ArcSwapOption<Generation>,
+    pub(crate) serving: ArcSwapOption<Serving>,
     pub(crate) queries: Cache<Box<str>, Arc<CachedQuery>>,
-    pub(crate) log: Option<Arc<LogQueue>>,
+    pub(crate) log: Option<CandidateLog>,
     pub(crate) kernel: Kernel,
 }
 
 impl Engine {
     /// An engine without plan or generation: it answers every call with the baseline. `log` receives a record of
     /// every call of an enrolled user.
-    pub fn new(kernel: Kernel, query_cache_entries: usize, log: Option<Arc<LogQueue>>) -> Engine {
+    pub fn new(kernel: Kernel, query_cache_entries: usize, log: Option<CandidateLog>) -> Engine {
         Engine {
             plan: PlanCell::default(),
-            generation: ArcSwapOption::empty(),
+            serving: ArcSwapOption::empty(),
             queries: Cache::new(query_cache_entries),
             log,
             kernel,
         }
     }
 
-    /// Swaps a generation in; calls in flight finish on the previous one, which is returned.
-    pub fn publish_generation(&self, generation: Arc<Generation>) -> Option<Arc<Generation>> {
-        self.generation.swap(Some(generation))
+    /// Swaps a generation in; calls in flight finish on the previous one, whose number is returned, 0 for none.
+    pub fn publish_generation(&self, generation: Arc<Generation>) -> Result<u64, ShardError> {
+        let serving = Arc::new(Serving::new(generation)?);
+        let previous = self.serving.swap(Some(serving));
+        Ok(previous.map_or(0, |previous| previous.generation.number()))
     }
 
     /// The generation in force.
     pub fn generation(&self) -> Option<Arc<Generation>> {
-        self.generation.load_full()
+        self.serving.load().as_ref().map(|serving| Arc::clone(&serving.generation))
+    }
+
+    /// The candidate log, where one is written.
+    pub fn log(&self) -> Option<&CandidateLog> {
+        self.log.as_ref()
+    }
+
+    /// The kernel that scores.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// Caches a text's unit embedding for the generation in force.
@@ -79,7 +91,9 @@ impl Engine {
             return Err(RequestError::TooLong { field: "text", found: text.len(), allowed: MAX_TEXT_BYTES });
         }
         embedding.check()?;
-        let Some(generation) = self.generation.load_full() else { return Ok(()) };
+        // Without a gallery there is nothing that the text could be compared with.
+        let Some(serving) = self.serving.load_full() else { return Ok(()) };
+        let generation = &serving.generation;
         if embedding.space != generation.space_fingerprint() {
             let allowed = format!("{}, the space of the gallery", generation.space_fingerprint());
             return Err(RequestError::Space { found: embedding.space.to_owned(), allowed });
@@ -87,38 +101,36 @@ impl Engine {
         embedding.check_dim(generation.dim())?;
         let mut vector = Vec::with_capacity(embedding.dim());
         embedding.copy_to(&mut vector);
-        let cached = CachedQuery {
-            space: embedding.space.to_owned(),
-            labels_digest: generation.labels_digest(),
-            prepared: PreparedQuery::new(text, vector, generation.labels()),
-        };
+        let threshold = serving.cosine_range.high();
+        let prepared = PreparedQuery::new(text, vector, &serving.labels, self.kernel, threshold);
+        let cached = CachedQuery { space: embedding.space.to_owned(), prepared: Arc::new(prepared) };
         self.queries.insert(text.into(), Arc::new(cached));
         Ok(())
     }
 
-    /// The cached query of a text, if it belongs to the generation's space and labels.
-    pub(crate) fn cached_query(&self, text: &str, generation: &Generation) -> Option<Arc<CachedQuery>> {
+    /// The prepared query of a text, if it belongs to the gallery's space and labels.
+    pub(crate) fn cached_query(&self, text: &str, serving: &Serving) -> Option<Arc<PreparedQuery>> {
         let cached = self.queries.get(text)?;
-        let same_space = cached.space == generation.space_fingerprint();
-        (same_space && cached.labels_digest == generation.labels_digest()).then_some(cached)
+        let same_space = cached.space == serving.generation.space_fingerprint();
+        (same_space && cached.prepared.is_for(&serving.labels)).then(|| Arc::clone(&cached.prepared))
     }
 
     /// The cached embedding of a text in the space of the generation in force, `(dim,)`.
     pub fn query_embedding(&self, text: &str) -> Option<Vec<f32>> {
-        let generation = self.generation.load_full()?;
-        Some(self.cached_query(text, &generation)?.prepared.vector().to_vec())
+        let serving = self.serving.load_full()?;
+        Some(self.cached_query(text, &serving)?.vector().to_vec())
     }
 
     /// Scores the first row that has an embedding against itself, by the serving kernel: 1 within the error of the
     /// stored type when lookup, mapping and kernel are sound. NaN without such a row.
     pub fn canary(&self) -> f32 {
-        let Some(generation) = self.generation.load_full() else { return f32::NAN };
-        let scorable = generation.live_handles().find(|handle| generation.record(*handle).has_embedding());
+        let Some(generation) = self.generation() else { return f32::NAN };
+        let scorable = generation.live_rows().find(|handle| generation.record(*handle).has_embedding());
         let Some(row) = scorable else { return f32::NAN };
         let mut found = Vec::with_capacity(1);
         generation.lookup(std::iter::once(generation.id(row)), &mut found);
         match found.first() {
-            Some(&handle) if handle != Handle::UNKNOWN => self.self_cosine(&generation, handle),
+            Some(&handle) if handle.is_known() => self.self_cosine(&generation, handle),
             _ => f32::NAN,
         }
     }

@@ -4,17 +4,14 @@
 //! Buffers live in the [`Scratch`] of the calling thread: once they have seen the largest request, a call for warm
 //! candidates allocates nothing.
 
-use std::sync::Arc;
-
 use crate::assign::Arm;
-use crate::engine::{CachedQuery, Clock, Engine};
-use crate::features::{Features, Terms};
-use crate::log::{Record, RecordQuery};
+use crate::engine::{Clock, Engine};
+use crate::log::RecordFields;
 use crate::plan::Plan;
-use crate::score::PreparedQuery;
-use crate::shard::Generation;
+use crate::score_buffer::ScoreBuffer;
+use crate::serving::Serving;
 use crate::wire::{
-    Candidates, Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, ResponseFields, StageTimes, Status,
+    Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, ResponseFields, StageTimes, Status,
     decode,
 };
 
@@ -38,13 +35,15 @@ pub enum Outcome {
     Answered(Answered),
     /// The user is to be served treatment and the text has no embedding yet: see [`Engine::put_query`].
     ColdText(String),
-    /// The request leaves its candidates to the server: call again with a pool of this many.
-    WantsPool(usize),
 }
 
 /// The facts of a finished call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
+    /// The request's.
+    pub request_id: Box<str>,
+    /// The request's.
+    pub user_id: Box<str>,
     /// By the hash alone; `None` where no plan could assign.
     pub assigned: Option<Arm>,
     /// What the user is served.
@@ -70,7 +69,7 @@ pub struct Answered {
 pub struct Scratch {
     request: RequestScratch,
     pool: Pool,
-    features: Features,
+    scores: ScoreBuffer,
     response: Vec<u8>,
     record: Vec<u8>,
 }
@@ -112,22 +111,22 @@ impl Engine {
         clock: &impl Clock,
         scratch: &mut Scratch,
     ) -> Result<Outcome, RequestError> {
-        let Scratch { request: request_scratch, pool, features, response, record } = scratch;
+        let Scratch { request: request_scratch, pool, scores, response, record } = scratch;
         let mut laps = Laps::start(clock, call);
 
         // 1 decode
         let mut request = decode(call.request, request_scratch)?;
-        if let Some(ids) = call.pool {
-            request.candidates = pool.fill(ids.iter().copied())?;
-        } else if request.candidates.is_empty() {
-            return Ok(Outcome::WantsPool(request.pool_size));
+        match call.pool {
+            Some(ids) if !ids.is_empty() => request.candidates = pool.fill(ids.iter().copied())?,
+            None if forced.is_none() && request.candidates.is_empty() => return Err(RequestError::NoCandidates),
+            _ => {}
         }
-        let generation = self.generation.load_full();
-        let generation = generation.as_deref();
-        if let Some(generation) = generation {
-            check_names(&request, generation)?;
+        let serving = self.serving.load_full();
+        let serving = serving.as_deref();
+        if let Some(serving) = serving {
+            check_names(&request, serving)?;
         }
-        features.begin(request.candidates.len());
+        scores.begin(request.candidates.len());
         laps.end(|stages| &mut stages.decode_ns);
 
         // 2 assign
@@ -137,28 +136,28 @@ impl Engine {
         laps.end(|stages| &mut stages.assign_ns);
 
         // 3 look up, 4 score, 5 order
-        let ending = match (refusal.or(forced), plan, generation) {
+        let ending = match (refusal.or(forced), plan, serving) {
             (Some(reason), ..) => Ending::Baseline(reason),
-            (None, Some(plan), Some(generation)) => self.treat(&request, plan, generation, features, &mut laps)?,
+            (None, Some(plan), Some(serving)) => self.treat(&request, plan, serving, scores, &mut laps)?,
             (None, ..) => Ending::Baseline(Reason::NoFeatures),
         };
         let reason = match ending {
             Ending::ColdText(text) => return Ok(Outcome::ColdText(text)),
             Ending::Ranked => Reason::None,
             Ending::Baseline(reason) => {
-                features.keep_baseline(&request, generation);
+                scores.keep_baseline(&request, serving.map(|serving| &*serving.generation));
                 laps.end(|stages| &mut stages.order_ns);
                 reason
             }
         };
 
         // 6 log + encode
-        let outcome = Verdict { request: &request, pooled: call.pool.is_some(), plan, generation, assigned, reason };
-        self.log(call, &outcome, features, clock, record);
-        outcome.response(features).encode(response);
+        let verdict = Verdict { request: &request, pooled: call.pool.is_some(), plan, serving, assigned, reason };
+        verdict.response(scores).encode(response);
+        self.record(&verdict.record(call.request, scores, clock.unix_ns()), record);
         laps.end(|stages| &mut stages.encode_ns);
         laps.stages.append(response);
-        Ok(Outcome::Answered(outcome.answered(features, laps.stages)))
+        Ok(Outcome::Answered(verdict.answered(scores, laps.stages)))
     }
 
     /// The user's arm, and why the baseline is served whatever the features say.
@@ -184,16 +183,17 @@ impl Engine {
         &self,
         request: &Request<'_>,
         plan: &Plan,
-        generation: &Generation,
-        features: &mut Features,
+        serving: &Serving,
+        scores: &mut ScoreBuffer,
         laps: &mut Laps<'_, impl Clock>,
     ) -> Result<Ending, RequestError> {
+        let generation = &*serving.generation;
         if !plan.allows_space(generation.space_fingerprint()) {
             return Ok(Ending::Baseline(Reason::ModelMismatch));
         }
         match request.query {
-            Query::Text(text) => match self.cached_query(text, generation) {
-                Some(cached) => features.take_text(cached),
+            Query::Text(text) => match self.cached_query(text, serving) {
+                Some(cached) => scores.take_text(cached),
                 None => return Ok(Ending::ColdText(text.to_owned())),
             },
             Query::Embedding(embedding) if embedding.space != generation.space_fingerprint() => {
@@ -201,28 +201,41 @@ impl Engine {
             }
             Query::Embedding(embedding) => {
                 embedding.check_dim(generation.dim())?;
-                features.take_embedding(embedding);
+                scores.take_embedding(embedding);
             }
         }
         if laps.is_late() {
             return Ok(Ending::Baseline(Reason::Deadline));
         }
-        features.look_up(request, generation);
+        scores.look_up(request, generation);
         laps.end(|stages| &mut stages.lookup_ns);
         if laps.is_late() {
             return Ok(Ending::Baseline(Reason::Deadline));
         }
-        features.score(request, generation, self.kernel, plan.weights_for(request.domain));
+        scores.score(request, serving, self.kernel, plan.weights_for(request.domain));
         laps.end(|stages| &mut stages.score_ns);
-        if features.counts().scored == 0 {
+        if scores.counts().scored == 0 {
             return Ok(Ending::Baseline(Reason::NoFeatures));
         }
         if laps.is_late() {
             return Ok(Ending::Baseline(Reason::Deadline));
         }
-        features.order(request.top_k);
+        scores.order(request.top_k);
         laps.end(|stages| &mut stages.order_ns);
+        if request.explain {
+            scores.collect_explanation(generation);
+        }
         Ok(Ending::Ranked)
+    }
+
+    /// Queues the record of an enrolled user's call. Everyone else is outside the analysis.
+    fn record(&self, fields: &RecordFields<'_>, record: &mut Vec<u8>) {
+        let Some(log) = self.log() else { return };
+        if matches!(fields.assigned_arm, Some(Arm::Treatment | Arm::Control)) {
+            fields.encode(record);
+            // A full queue is counted by arm where it happens; the call goes on.
+            let _: Result<(), crate::log::Dropped> = log.push(record);
+        }
     }
 }
 
@@ -234,7 +247,8 @@ enum Ending {
 }
 
 /// Refuses names that the gallery does not know, in every arm alike.
-fn check_names(request: &Request<'_>, generation: &Generation) -> Result<(), RequestError> {
+fn check_names(request: &Request<'_>, serving: &Serving) -> Result<(), RequestError> {
+    let generation = &*serving.generation;
     if !request.domain.is_empty() && !generation.domains().iter().any(|domain| domain == request.domain) {
         return Err(RequestError::UnknownDomain {
             found: request.domain.to_owned(),
@@ -244,7 +258,7 @@ fn check_names(request: &Request<'_>, generation: &Generation) -> Result<(), Req
     for (field, labels) in
         [("required_labels", &request.required_labels), ("forbidden_labels", &request.forbidden_labels)]
     {
-        if let Some(stray) = labels.iter().find(|label| !generation.labels().iter().any(|known| known == *label)) {
+        if let Some(stray) = labels.iter().find(|label| serving.labels.id(label).is_none()) {
             let allowed = generation.labels().join(", ");
             return Err(RequestError::UnknownLabel { field, found: (*stray).to_owned(), allowed });
         }
@@ -257,15 +271,15 @@ struct Verdict<'a> {
     request: &'a Request<'a>,
     pooled: bool,
     plan: Option<&'a Plan>,
-    generation: Option<&'a Generation>,
+    serving: Option<&'a Serving>,
     assigned: Option<Arm>,
     reason: Reason,
 }
 
 impl<'a> Verdict<'a> {
-    fn status(&self, features: &Features) -> Status {
+    fn status(&self, scores: &ScoreBuffer) -> Status {
         match self.reason {
-            Reason::None if features.is_complete() => Status::Reranked,
+            Reason::None if scores.is_complete() => Status::Reranked,
             Reason::None => Status::Partial,
             _ => Status::Baseline,
         }
@@ -280,38 +294,72 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    fn response<'b>(&'b self, features: &'b Features) -> ResponseFields<'b> {
-        let explained = self.generation.filter(|_| self.request.explain && self.reason == Reason::None);
+    fn response<'b>(&'b self, scores: &'b ScoreBuffer) -> ResponseFields<'b> {
+        let explained = self.serving.filter(|_| self.request.explain && self.reason == Reason::None);
         ResponseFields {
             request_id: self.request.request_id,
             assigned_arm: self.assigned,
             served_arm: self.served(),
-            status: self.status(features),
+            status: self.status(scores),
             reason: self.reason,
             experiment_key: self.plan.map_or("", |plan| &plan.experiment_key),
             plan_revision: self.plan.map_or(0, |plan| plan.revision),
-            generation: self.generation.map_or(0, Generation::number),
-            space: self.generation.map_or("", Generation::space_fingerprint),
-            ranking: features.ranking(),
+            generation: self.generation(),
+            space: self.space(),
+            ranking: scores.ranking(),
             pool: self.pooled.then_some(self.request.candidates),
-            scores: features.ranked_scores(),
-            counts: features.counts(),
-            candidate_states: features.states(),
-            explanation: explained.map(|generation| features.explain(generation)),
+            scores: scores.ranked_scores(),
+            counts: scores.counts(),
+            candidate_states: scores.states(),
+            explanation: explained.map(|serving| scores.explanation(&serving.generation)),
         }
     }
 
-    fn answered(&self, features: &Features, stages: StageTimes) -> Answered {
+    fn record<'b>(&'b self, request: &'b [u8], scores: &'b ScoreBuffer, unix_ns: u64) -> RecordFields<'b> {
+        RecordFields {
+            unix_ns,
+            request,
+            candidates: self.request.candidates.len(),
+            pool: self.pooled.then_some(self.request.candidates),
+            assigned_arm: self.assigned,
+            served_arm: self.served(),
+            status: self.status(scores),
+            reason: self.reason,
+            experiment_key: self.plan.map_or("", |plan| &plan.experiment_key),
+            plan_revision: self.plan.map_or(0, |plan| plan.revision),
+            generation: self.generation(),
+            space: self.space(),
+            weights: scores.weights(),
+            query_vector: scores.text_vector(),
+            states: scores.states(),
+            columns: scores.columns(),
+            ranking: scores.ranking(),
+        }
+    }
+
+    /// 0 without one.
+    fn generation(&self) -> u64 {
+        self.serving.map_or(0, |serving| serving.generation.number())
+    }
+
+    /// Empty without a generation.
+    fn space(&self) -> &'a str {
+        self.serving.map_or("", |serving| serving.generation.space_fingerprint())
+    }
+
+    fn answered(&self, scores: &ScoreBuffer, stages: StageTimes) -> Answered {
         Answered {
+            request_id: self.request.request_id.into(),
+            user_id: self.request.user_id.into(),
             assigned: self.assigned,
             served: self.served(),
-            status: self.status(features),
+            status: self.status(scores),
             reason: self.reason,
             plan_revision: self.plan.map_or(0, |plan| plan.revision),
-            generation: self.generation.map_or(0, Generation::number),
-            counts: features.counts(),
+            generation: self.generation(),
+            counts: scores.counts(),
             stages,
-            featureless: features.featureless(&self.request.candidates),
+            featureless: scores.featureless(&self.request.candidates),
         }
     }
 }

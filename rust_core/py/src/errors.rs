@@ -4,10 +4,12 @@ use pyo3::PyTypeInfo;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use strum::VariantNames;
 
 use ra_guard_core::log::LogError as CoreLogError;
 use ra_guard_core::plan::PlanError as CorePlanError;
-use ra_guard_core::shard::ShardError as CoreShardError;
+use ra_guard_core::shard::{RowFault, ShardError as CoreShardError};
 use ra_guard_core::wire::RequestError as CoreRequestError;
 
 create_exception!(ra_guard._core, CoreError, PyException, "Base of all that the core refuses.");
@@ -55,4 +57,16 @@ impl<T, E: IntoPython> OrRaise<T> for Result<T, E> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
         self.map_err(|error| error.into_python(py))
     }
+}
+
+/// Every variant's name by exception, so that tests can prove tables of them complete.
+pub fn variants(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    // A bad row goes by the name of its fault.
+    let shard = CoreShardError::VARIANTS.iter().filter(|name| **name != "BadRow").chain(RowFault::VARIANTS);
+    let table = PyDict::new(py);
+    table.set_item("RequestError", PyTuple::new(py, CoreRequestError::VARIANTS)?)?;
+    table.set_item("ShardError", PyTuple::new(py, shard.collect::<Vec<_>>())?)?;
+    table.set_item("PlanError", PyTuple::new(py, CorePlanError::VARIANTS)?)?;
+    table.set_item("LogError", PyTuple::new(py, CoreLogError::VARIANTS)?)?;
+    Ok(table)
 }

@@ -6,14 +6,17 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use ra_guard_core::assign::Seed;
+use ra_guard_core::engine::Clock;
 use ra_guard_core::{plan, shard};
 
 use crate::errors::OrRaise;
+use crate::time::SystemClock;
 
 /// Writes the next generation's manifest and points CURRENT at it.
 #[pyfunction]
-pub fn publish_manifest(py: Python<'_>, gallery: PathBuf, shards: Vec<PathBuf>) -> PyResult<u64> {
-    py.detach(|| shard::publish_manifest(&gallery, &shards)).or_raise(py)
+pub fn publish_manifest(py: Python<'_>, gallery: PathBuf, shards: Vec<String>) -> PyResult<u64> {
+    let created_unix_s = SystemClock.unix_ns() / 1_000_000_000;
+    py.detach(|| shard::publish_manifest(&gallery, &shards, created_unix_s)).or_raise(py)
 }
 
 /// 32 hex digits over the canonical JSON of an embedding space.

@@ -1,6 +1,6 @@
 //! `Generation`: the shards in force, for serving, describing and measuring.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
@@ -20,10 +20,11 @@ pub struct Generation(pub Arc<CoreGeneration>);
 
 impl Generation {
     fn known_handles(&self, handles: &[u8]) -> PyResult<Vec<Handle>> {
-        let handles: Vec<Handle> = u64_from_le(handles, "handles")?.into_iter().map(Handle).collect();
-        match handles.iter().find(|handle| !self.0.holds(**handle)) {
-            Some(Handle(stray)) => Err(PyValueError::new_err(format!(
-                "handles: found {stray:#x}, which is no row of generation {}; take handles from lookup() on the same object",
+        let handles: Vec<Handle> = u64_from_le(handles, "handles")?.into_iter().map(Handle::from_bits).collect();
+        match handles.iter().find(|handle| !self.0.contains(**handle)) {
+            Some(stray) => Err(PyValueError::new_err(format!(
+                "handles: found {:#x}, which is no row of generation {}; take handles from lookup() on the same object",
+                stray.bits(),
                 self.0.number()
             ))),
             None => Ok(handles),
@@ -104,13 +105,13 @@ impl Generation {
 
     #[getter]
     fn shards(&self) -> Vec<(String, u64, u64)> {
-        self.0.shards().iter().map(|shard| (shard.file_name(), shard.rows() as u64, shard.bytes())).collect()
+        self.0.shards().iter().map(|shard| (file_name(shard.path()), shard.rows() as u64, shard.header().file_bytes)).collect()
     }
 
     fn lookup<'py>(&self, py: Python<'py>, ids: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
         let mut handles = Vec::with_capacity(ids.len());
         py.detach(|| self.0.lookup(ids.iter().map(|id| id.as_ref()), &mut handles));
-        let bytes: Vec<u8> = handles.iter().flat_map(|handle| handle.0.to_le_bytes()).collect();
+        let bytes: Vec<u8> = handles.iter().flat_map(|handle| handle.bits().to_le_bytes()).collect();
         PyBytes::new(py, &bytes)
     }
 
@@ -140,7 +141,7 @@ impl Generation {
     }
 
     fn ids<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> Vec<Bound<'py, PyBytes>> {
-        self.0.live_handles().skip(start).take(stop.saturating_sub(start)).map(|handle| PyBytes::new(py, self.0.id(handle))).collect()
+        self.0.live_rows().skip(start).take(stop.saturating_sub(start)).map(|handle| PyBytes::new(py, self.0.id(handle))).collect()
     }
 
     fn embeddings<'py>(&self, py: Python<'py>, handles: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
@@ -155,7 +156,7 @@ impl Generation {
     fn describe_row<'py>(&self, py: Python<'py>, id: &[u8]) -> PyResult<Option<Bound<'py, PyDict>>> {
         let mut handles = Vec::with_capacity(1);
         self.0.lookup(std::iter::once(id), &mut handles);
-        let Some(handle) = handles.first().copied().filter(|handle| *handle != Handle::UNKNOWN) else {
+        let Some(handle) = handles.first().copied().filter(|handle| handle.is_known()) else {
             return Ok(None);
         };
         let (record, row) = (self.0.record(handle), PyDict::new(py));
@@ -178,4 +179,8 @@ impl Generation {
         row.set_item("detections", detections)?;
         Ok(Some(row))
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// A candidate log that cannot be written or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum LogError {
     /// Not a segment.
     #[error(
@@ -119,21 +119,7 @@ pub enum LogError {
 impl LogError {
     /// The variant's name.
     pub fn variant(&self) -> &'static str {
-        match self {
-            Self::NotALog => "NotALog",
-            Self::TornHeader { .. } => "TornHeader",
-            Self::FutureVersion { .. } => "FutureVersion",
-            Self::Corrupt { .. } => "Corrupt",
-            Self::Unsealed { .. } => "Unsealed",
-            Self::BadRecord { .. } => "BadRecord",
-            Self::InUse { .. } => "InUse",
-            Self::NotOpen { .. } => "NotOpen",
-            Self::WriterName { .. } => "WriterName",
-            Self::WriterGone => "WriterGone",
-            Self::Thread { .. } => "Thread",
-            Self::DiskFull { .. } => "DiskFull",
-            Self::Io { .. } => "Io",
-        }
+        self.into()
     }
 
     /// Turns the system's error into this one, told what was tried on which file.

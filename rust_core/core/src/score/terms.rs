@@ -3,13 +3,15 @@
 //! Everything is computed in `f32`, in the order in which the formulas of SCORE.md are written, without
 //! contraction: the same inputs give the same bits everywhere.
 
+use zerocopy::{Immutable, IntoBytes};
+
 use super::expectation::Expectation;
 use super::lexicon::Side;
 use super::query_words::{CountFact, RelationFact, WordFacts};
 use crate::detection::Detection;
 
 /// What became of a candidate; the numbers are those of `candidate_states` on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoBytes, Immutable)]
 #[repr(u8)]
 pub enum CandidateState {
     /// Scored with every term.
