@@ -106,7 +106,7 @@ def test_a_row_that_no_shard_takes_publishes_nothing(studio: Studio) -> None:
     add(studio, "one")
     with pytest.raises(ShardError) as error:
         publish_rows(studio.folder, studio.space(), [Row("x" * 129, "flowers", "", 0, None)])
-    assert error.value.variant == "BadRow"
+    assert error.value.variant == "BadId"
     assert current(studio).number == 1
     assert len(list(studio.folder.shards.glob("*.shard"))) == 1
 

@@ -216,7 +216,7 @@ def test_a_gallery_of_another_space_is_left_alone(studio: Studio, tmp_path: Path
     write_pictures(tmp_path / "in", 2)
     studio.ingest(tmp_path / "in")
     write_pictures(tmp_path / "in", 3)
-    with pytest.raises(SpaceConflict, match="stores f16 embeddings, gallery.dtype is i8"):
+    with pytest.raises(SpaceConflict, match=r"stores f16 embeddings, gallery\.dtype is i8"):
         Studio(tmp_path, dtype="i8").ingest(tmp_path / "in")
     assert current(studio).number == 1
 

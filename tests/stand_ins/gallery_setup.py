@@ -41,14 +41,14 @@ class Studio:
         provenance: Provenance | None = None,
         *,
         rows_per_shard: int = 1000,
-        report: Callable[[int, int], None] = lambda done, total: None,
+        report: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> IngestSummary:
         featurizer = functools.partial(Featurizer, self.models, SPACE, 1.0)
         return self._ingest(source, provenance, ModelSource(self.space, featurizer), rows_per_shard, report)
 
     def register(self, source: Path, provenance: Provenance | None = None) -> IngestSummary:
         """Without features."""
-        return self._ingest(source, provenance, ModelSource(self.space, None), 1000, lambda done, total: None)
+        return self._ingest(source, provenance, ModelSource(self.space, None), 1000, lambda _done, _total: None)
 
     def cold(self) -> ColdFeatures:
         return ColdFeatures(self.folder, self.models, self.space, LIMITS, lambda: NOW, timeout_s=1.0)

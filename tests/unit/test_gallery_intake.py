@@ -119,5 +119,5 @@ def test_an_id_stands_for_one_content_for_ever(tmp_path: Path) -> None:
         require_free(catalogue, record)
         catalogue.add([record])
         require_free(catalogue, record)
-        with pytest.raises(IdTaken, match="belongs to rose.jpg"):
+        with pytest.raises(IdTaken, match=r"belongs to rose\.jpg"):
             require_free(catalogue, replace(record, digest="00" * 16))

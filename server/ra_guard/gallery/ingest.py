@@ -42,7 +42,7 @@ class IngestOptions:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Models on demand: nothing is called before there is work for it, so an ingest with nothing new needs no models."""
+    """Models on demand: called when there is work for them, so an ingest with nothing new needs none."""
 
     space: Callable[[], FeatureSpace]
     featurizer: Callable[[], Featurizer] | None
@@ -51,7 +51,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What became of the files of one run, each counted once: in the first three fields after ``files`` or in the fourth."""
+    """What became of the files of one run; each is counted in one of the four fields after ``files``."""
 
     files: int
     published: int
@@ -70,12 +70,12 @@ def ingest(
     options: IngestOptions,
     models: ModelSource,
     clock: Callable[[], datetime.datetime],
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> IngestSummary:
     """Ingests every file below ``source``; ``report`` hears of files done and files in all.
 
-    Raises NoSuchFolder, AlreadyRunning, SpaceConflict, UnusableFeatures, DiskFull, NotStored, ShardError and the model client's errors;
-    what was published before stays in force.
+    Raises NoSuchFolder, AlreadyRunning, SpaceConflict, UnusableFeatures, DiskFull, NotStored, ShardError and the model
+    client's errors; what was published before stays in force.
     """
     files = image_files(source)
     with folder.storing():

@@ -118,7 +118,7 @@ class Pools:
         return Pools(generation, pools, missing)
 
     def search(self, vector: bytes, domain: str, k: int) -> list[bytes]:
-        """Ids of the ``k`` rows nearest to a ``(dim,) float32`` unit vector, best first; of any domain when it is empty.
+        """Ids of the ``k`` rows nearest to a ``(dim,) float32`` unit vector, best first. An empty domain means any.
 
         Fewer when the domain holds fewer, none when there is no index: the caller then has no candidates.
         """

@@ -63,7 +63,7 @@ class GalleryAdmin:
 def gallery_admin_handlers(service: GalleryAdmin) -> grpc.GenericRpcHandler:
     """The service's RPCs; they raise, and `rpc.interceptors.ErrorBoundary` answers with what an error is worth."""
     descriptor = wire.DESCRIPTOR.services_by_name["GalleryAdmin"]
-    answers = {"Describe": service.describe, "Publish": service.publish}
+    answers: dict[str, Callable[[Any], Message]] = {"Describe": service.describe, "Publish": service.publish}
     methods = {
         method.name: grpc.unary_unary_rpc_method_handler(
             _without_context(answers[method.name]),
@@ -77,4 +77,7 @@ def gallery_admin_handlers(service: GalleryAdmin) -> grpc.GenericRpcHandler:
 
 
 def _without_context(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.ServicerContext], Message]:
-    return lambda request, context: answer(request)
+    def handle(request: Any, _: grpc.ServicerContext) -> Message:
+        return answer(request)
+
+    return handle
