@@ -106,3 +106,103 @@ STATUS: Final[dict[type[RaGuardError], Code]] = {
     TritonRejected: Code.INVALID_ARGUMENT,
     SpaceMismatch: Code.FAILED_PRECONDITION,
 }
+
+CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
+    "RequestError": {
+        "Malformed": Code.INVALID_ARGUMENT,
+        "NotUtf8": Code.INVALID_ARGUMENT,
+        "Missing": Code.INVALID_ARGUMENT,
+        "Empty": Code.INVALID_ARGUMENT,
+        "TooLong": Code.INVALID_ARGUMENT,
+        "TooMany": Code.INVALID_ARGUMENT,
+        "NoCandidates": Code.INVALID_ARGUMENT,
+        "DuplicateCandidate": Code.INVALID_ARGUMENT,
+        "BaselineScoresCount": Code.INVALID_ARGUMENT,
+        "BaselineScoreNotFinite": Code.INVALID_ARGUMENT,
+        "TopK": Code.INVALID_ARGUMENT,
+        "PoolSize": Code.INVALID_ARGUMENT,
+        "EmbeddingLength": Code.INVALID_ARGUMENT,
+        "EmbeddingNotFinite": Code.INVALID_ARGUMENT,
+        "EmbeddingZeroNorm": Code.INVALID_ARGUMENT,
+        "EmbeddingNotUnit": Code.INVALID_ARGUMENT,
+        "Space": Code.INVALID_ARGUMENT,
+        "UnknownDomain": Code.INVALID_ARGUMENT,
+        "UnknownLabel": Code.INVALID_ARGUMENT,
+    },
+    "ShardError": {
+        "NotAShard": Code.DATA_LOSS,
+        "Truncated": Code.DATA_LOSS,
+        "TrailingBytes": Code.DATA_LOSS,
+        "FutureVersion": Code.FAILED_PRECONDITION,
+        "PastVersion": Code.FAILED_PRECONDITION,
+        "ChecksumMismatch": Code.DATA_LOSS,
+        "OutOfBounds": Code.DATA_LOSS,
+        "Inconsistent": Code.DATA_LOSS,
+        "SpaceMismatch": Code.FAILED_PRECONDITION,
+        "DtypeMismatch": Code.FAILED_PRECONDITION,
+        "LabelsMismatch": Code.FAILED_PRECONDITION,
+        "CodesMismatch": Code.FAILED_PRECONDITION,
+        "MissingFile": Code.NOT_FOUND,
+        "AlreadyExists": Code.ALREADY_EXISTS,
+        "BadManifest": Code.DATA_LOSS,
+        "NoGeneration": Code.NOT_FOUND,
+        "BadSpec": Code.INVALID_ARGUMENT,
+        "TooLarge": Code.RESOURCE_EXHAUSTED,
+        "DiskFull": Code.RESOURCE_EXHAUSTED,
+        "Locked": Code.ABORTED,
+        "Io": Code.UNAVAILABLE,
+        "WrongLength": Code.INVALID_ARGUMENT,
+        "NotFinite": Code.INVALID_ARGUMENT,
+        "ZeroNorm": Code.INVALID_ARGUMENT,
+        "NotUnit": Code.INVALID_ARGUMENT,
+        "DuplicateId": Code.INVALID_ARGUMENT,
+        "BadId": Code.INVALID_ARGUMENT,
+        "UnknownLabel": Code.INVALID_ARGUMENT,
+        "UnknownDomain": Code.INVALID_ARGUMENT,
+        "UnknownLicence": Code.INVALID_ARGUMENT,
+        "BadDetection": Code.INVALID_ARGUMENT,
+        "TooManyDetections": Code.INVALID_ARGUMENT,
+    },
+    "PlanError": {
+        "Malformed": Code.INVALID_ARGUMENT,
+        "NotUtf8": Code.INVALID_ARGUMENT,
+        "Checksum": Code.DATA_LOSS,
+        "Revision": Code.INVALID_ARGUMENT,
+        "Key": Code.INVALID_ARGUMENT,
+        "Salt": Code.INVALID_ARGUMENT,
+        "Ramp": Code.INVALID_ARGUMENT,
+        "Lease": Code.INVALID_ARGUMENT,
+        "MissingWeights": Code.INVALID_ARGUMENT,
+        "Weight": Code.INVALID_ARGUMENT,
+        "Domain": Code.INVALID_ARGUMENT,
+        "DuplicateDomain": Code.INVALID_ARGUMENT,
+        "Space": Code.INVALID_ARGUMENT,
+        "Stale": Code.ABORTED,
+    },
+    "LogError": {
+        "NotALog": Code.DATA_LOSS,
+        "TornHeader": Code.DATA_LOSS,
+        "FutureVersion": Code.FAILED_PRECONDITION,
+        "Corrupt": Code.DATA_LOSS,
+        "Unsealed": Code.DATA_LOSS,
+        "BadRecord": Code.INVALID_ARGUMENT,
+        "InUse": Code.FAILED_PRECONDITION,
+        "NotOpen": Code.FAILED_PRECONDITION,
+        "WriterName": Code.INVALID_ARGUMENT,
+        "WriterGone": Code.INTERNAL,
+        "Thread": Code.INTERNAL,
+        "DiskFull": Code.RESOURCE_EXHAUSTED,
+        "Io": Code.UNAVAILABLE,
+    },
+}
+"""By the core's exception class and its variant."""
+
+
+def status_of(error: BaseException) -> Code:
+    """What an error is worth on the wire: the nearest class in the tables, INTERNAL for what nobody foresaw."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+        if kind.__name__ in CORE_STATUS:
+            return CORE_STATUS[kind.__name__].get(getattr(error, "variant", ""), Code.INTERNAL)
+    return Code.INTERNAL
