@@ -34,12 +34,15 @@ POOL_QUERY = ("someone with a camera on a tripod", "professional")
 KILL_QUERY = QUERIES[0]
 
 SHOWN_ROWS = 5
-POOL_SIZE = 6
+SHOWN_CONFIDENCE = 0.3
+POOL_SIZE = 5
 RAMP_BP = 5000
+"""Of each arm, in hundredths of a percent."""
 WHO, WHY = "demo", "a demonstration"
 CALL_TIMEOUT_S = 15.0
 PATIENCE_S = 30.0
 _POLL_S = 0.05
+_NOTABLE_WAIT_NS = 1_000_000
 
 
 @app.default
@@ -59,7 +62,7 @@ def demo() -> None:
 
 
 def _play(play: "Play") -> None:
-    play.ramp()
+    play.enrol()
     for query, domain in QUERIES:
         play.rerank(query, domain)
     play.arrive_cold()
@@ -78,57 +81,64 @@ class Play:
     user: str = ""
     """A user that the hash puts into treatment."""
 
+    def enrol(self) -> None:
+        """Starts the experiment."""
+        self._act("The experiment", "a hash of the user decides the arm, and a ramp never moves anyone between arms")
+        self.ramp()
+
     def ramp(self) -> None:
         """Ramps to 50 % and finds a treated user."""
-        self._act("The experiment", "half of the users are treated, by a hash that never moves anyone")
         request = control.RampRequest(key=self.ready.experiment, ramp_bp=RAMP_BP, who=WHO, why=WHY)
         plan = self.experiment.ramp(request).experiment.plan
+        self.console.print(f"  {self.ready.experiment} at {2 * RAMP_BP / 100:g} % of users, half of them treated")
         for number in itertools.count(1):
             unit = f"user-{number}"
             found = self.experiment.assign(control.AssignRequest(key=self.ready.experiment, unit=unit))
             arm = wire.Arm.Name(found.arm).removeprefix("ARM_").lower()
-            self.console.print(f"  {unit} falls into bucket {found.bucket / 10_000:.4f}: [bold]{arm}[/]")
+            self.console.print(f"  {unit} hashes to bucket {found.bucket / 10_000:.4f}: [bold]{arm}[/]")
             if found.arm == wire.ARM_TREATMENT:
                 break
         self.user = unit
-        self._await(lambda: self._call(*KILL_QUERY).plan_revision >= plan.revision, "the ramp to reach the worker")
+        self._await(lambda: self._call("anything", "").plan_revision >= plan.revision, "the ramp to reach the worker")
 
     def rerank(self, query: str, domain: str) -> None:
         """One query before and after."""
-        self._act(f"“{query}”", domain)
-        first_ms, _ = self._timed(query, domain)
+        self._act(f"“{query}”", f"domain {domain}, the search tier sends {_shortened(candidates())}")
+        first = self._call(query, domain)
         call_ms, response = self._timed(query, domain)
         self._require(response.status in (wire.STATUS_RERANKED, wire.STATUS_PARTIAL), "a reranked answer", response)
         self._show(response, candidates())
         self._footer(response, call_ms)
-        self.console.print(f"  [dim]first call {first_ms:.1f} ms: Triton embedded the text, then it was cached[/]")
+        waited_ms = first.stages.wait_ns / 1e6
+        self.console.print(
+            f"  [dim]the first call waited {waited_ms:.1f} ms for Triton to embed the text, now cached[/]"
+        )
 
     def arrive_cold(self) -> None:
         """An image without features keeps its place; a moment later it is scored."""
         query, domain = COLD_QUERY
-        self._act(f"“{query}”, and an image that nobody has looked at yet", domain)
+        self._act(f"“{query}”", f"domain {domain}; the photograph {COLD_PHOTOGRAPH} is new, no model has looked at it")
         ids = candidates(cold=True)
         call_ms, response = self._timed(query, domain, ids)
-        self._require(
-            response.status == wire.STATUS_PARTIAL and response.counts.cold == 1, "a partial answer", response
-        )
+        is_cold = response.status == wire.STATUS_PARTIAL and response.counts.cold == 1
+        self._require(is_cold, "a partial answer with one cold image", response)
         self._show(response, ids, keep=COLD_PHOTOGRAPH)
         self._footer(response, call_ms)
         started = time.monotonic()
         self._await(lambda: self._call(query, domain, ids).counts.cold == 0, "the cold image to become warm")
         self.console.print(
-            f"  [green]{time.monotonic() - started:.1f} s later[/]: embedded, its objects detected, published to both "
-            "workers, no call waited for it"
+            f"\n  [green]{time.monotonic() - started:.1f} s later[/]: embedded, its objects detected, published in a "
+            "new generation.\n  No call waited for it.\n"
         )
         call_ms, response = self._timed(query, domain, ids)
         self._require(ids[response.ranking[0]] == COLD_PHOTOGRAPH, "the cat on top once it is warm", response)
-        self._show(response, ids, keep=COLD_PHOTOGRAPH)
+        self._show(response, ids)
         self._footer(response, call_ms)
 
     def draw_pool(self) -> None:
         """No candidates: the server draws them from its nearest-neighbour index."""
         query, domain = POOL_QUERY
-        self._act(f"“{query}”, without candidates", f"the server draws {POOL_SIZE} from {domain}")
+        self._act(f"“{query}”", f"domain {domain}, no candidates: the server draws {POOL_SIZE} from its own index")
         call_ms, response = self._timed(query, domain, [], POOL_SIZE)
         self._require(len(response.ranked_ids) == POOL_SIZE, f"{POOL_SIZE} candidates", response)
         self._show(response, [])
@@ -136,8 +146,8 @@ class Play:
 
     def kill_and_resume(self) -> None:
         """The killswitch serves the baseline to everyone; a resume starts a new epoch."""
-        self._act("The killswitch", "ra_guard_enhancement off, then on again")
         key = self.ready.experiment
+        self._act("The killswitch", f"{key} off, then on again")
         self._line(self._call(*KILL_QUERY), "before")
         started = time.monotonic()
         self.experiment.kill(control.KillRequest(key=key, who=WHO, why=WHY))
@@ -147,9 +157,11 @@ class Play:
         self._require(list(response.ranking) == list(range(len(candidates()))), "the baseline order", response)
         self._line(response, f"killed, {seconds * 1e3:.0f} ms later")
         self.experiment.resume(control.ResumeRequest(key=key, who=WHO, why=WHY))
-        self.console.print("  resumed: a new epoch at ramp 0 %, with a new salt; users are drawn anew")
+        self.console.print("  resumed: a new epoch at ramp 0 %, with a new salt, so users are drawn anew")
         self.ramp()
-        self._line(self._call(*KILL_QUERY), "after")
+        response = self._call(*KILL_QUERY)
+        self._require(response.status == wire.STATUS_RERANKED, "treatment again", response)
+        self._line(response, "after")
 
     def _call(
         self, query: str, domain: str, ids: Sequence[str] | None = None, pool_size: int = 0
@@ -183,17 +195,18 @@ class Play:
 
     def _act(self, title: str, subtitle: str) -> None:
         self.console.print()
-        self.console.rule(f"[bold]{escape(title)}[/] [dim]{escape(subtitle)}[/]", align="left", style="dim")
+        self.console.rule(f"[bold]{escape(title)}[/]", align="left", style="dim")
+        self.console.print(f"  [dim]{escape(subtitle)}[/]")
 
     def _show(self, response: wire.RerankResponse, ids: Sequence[str], keep: str | None = None) -> None:
         """The top of the ranking, and the row of ``keep`` wherever it is."""
-        table = Table(box=None, header_style="dim", padding=(0, 1))
-        table.add_column("", justify="right")
-        table.add_column("was", justify="right")
-        table.add_column("photograph")
-        for number in ("cosine", "consistency", "score"):
-            table.add_column(number, justify="right")
-        table.add_column("detected", overflow="ellipsis", no_wrap=True)
+        table = Table(box=None, header_style="dim", padding=(0, 0, 0, 1))
+        for name in ("now", "was"):
+            table.add_column(name, justify="right", width=4)
+        table.add_column("photograph", no_wrap=True, min_width=18)
+        for name in ("cosine", "consistency", "score"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(f"detected at {SHOWN_CONFIDENCE} or more", no_wrap=True)
         rows = rows_of(response, ids)
         for row in rows[:SHOWN_ROWS] + [row for row in rows[SHOWN_ROWS:] if row.id == keep]:
             table.add_row(*_cells(row))
@@ -202,21 +215,28 @@ class Play:
     def _footer(self, response: wire.RerankResponse, call_ms: float) -> None:
         expected = ", ".join(f"{found.label} {found.weight:.2f}" for found in response.explanation.expectation)
         stages = response.stages
-        core = {part.name: getattr(stages, part.name) for part in stages.DESCRIPTOR.fields if part.name != "wait_ns"}
-        parts = " + ".join(f"{name.removesuffix('_ns')} {spent / 1e3:.1f}" for name, spent in core.items())
-        self.console.print(f"  [bold]{_status(response)}[/]  expects {expected or 'no particular object'}")
-        self.console.print(
-            f"  [dim]{parts} = {sum(core.values()) / 1e3:.1f} µs in the core, {call_ms:.2f} ms the call[/]"
-        )
+        core_us = {
+            part.name.removesuffix("_ns"): getattr(stages, part.name) / 1e3
+            for part in stages.DESCRIPTOR.fields
+            if part.name != "wait_ns"
+        }
+        waited = f", {stages.wait_ns / 1e6:.1f} ms of it for Triton" if stages.wait_ns > _NOTABLE_WAIT_NS else ""
+        self.console.print(f"  [bold]{_status(response)}[/], expects {expected or 'no object that the detector knows'}")
+        self.console.print(f"  the call {call_ms:.2f} ms{waited}, the core {sum(core_us.values()):.1f} µs:")
+        self.console.print("  [dim]" + ", ".join(f"{name} {spent:.1f}" for name, spent in core_us.items()) + " µs[/]")
 
     def _line(self, response: wire.RerankResponse, when: str) -> None:
-        top = ", ".join(candidates()[position] for position in response.ranking[:3])
-        self.console.print(f"  {when}: [bold]{_status(response)}[/], {top}, ...")
+        top = _shortened([candidates()[position] for position in response.ranking])
+        self.console.print(f"  {when}: [bold]{_status(response)}[/], {top}")
 
 
 def candidates(*, cold: bool = False) -> list[str]:
     """The baseline order: by name, as a search tier without a ranker would send it."""
     return sorted(photo.name for photo in PHOTOGRAPHS if cold or photo.name != COLD_PHOTOGRAPH)
+
+
+def _shortened(ids: Sequence[str]) -> str:
+    return f"{', '.join(ids[:3])}, ..."
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -225,10 +245,19 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         f"[bold]{row.after}[/]",
         f"[{change}]{row.before}[/]",
-        escape(row.id) if row.state == "scored" else f"{escape(row.id)} [yellow]({row.state})[/]",
+        escape(row.id) if row.state == "scored" else f"{escape(row.id)} [yellow]{row.state}[/]",
         *("-" if value is None else f"{value:.3f}" for value in features),
-        escape(", ".join(f"{label} {confidence:.2f}" for label, confidence in row.detections[:3])),
+        escape(_seen(row.detections)),
     )
+
+
+def _seen(detections: Sequence[tuple[str, float]]) -> str:
+    """The most confident box of each label, best first; detections come in that order."""
+    best: dict[str, float] = {}
+    for label, confidence in detections:
+        if confidence >= SHOWN_CONFIDENCE:
+            best.setdefault(label, confidence)
+    return ", ".join(f"{label} {confidence:.2f}" for label, confidence in list(best.items())[:2])
 
 
 def _status(response: wire.RerankResponse) -> str:

@@ -87,6 +87,7 @@ PHOTOGRAPHS = (
     Photograph("skimage", "data/coins.png", "science", ""),
     Photograph("skimage", "data/clock_motion.png", "science", "public-domain"),
 )
+EXPERIMENT = "ra_guard_enhancement"
 COLD_PHOTOGRAPH = "chelsea"
 """Registered without features, to arrive cold."""
 
@@ -162,7 +163,7 @@ def _settings(state: Path, space_dir: Path, triton_url: str) -> Settings:
         overrides={
             "state_dir": str(state),
             "server": {"port": _free_port()},
-            "experiment": {"poll_s": 0.1},
+            "experiment": {"key": EXPERIMENT, "poll_s": 0.1},
             "gallery": {"path": "", "poll_s": 0.1},
             "triton": {"url": triton_url, "space": space_dir.name, "timeout_ms": _TRITON_TIMEOUT_MS},
             "cold": {"mode": "never_wait", "retry_s": 1.0},
