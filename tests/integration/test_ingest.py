@@ -29,6 +29,7 @@ from tests.stand_ins.gallery_models import (
 from tests.stand_ins.gallery_setup import Studio
 from tests.stand_ins.pictures import picture, pixel_bomb, write_pictures
 
+ROOT = Path(__file__).parents[2]
 BY_NAME = Provenance("flowers", "cc0", id_source=IdSource.NAME)
 
 
@@ -291,7 +292,7 @@ def test_a_full_disk_keeps_the_old_generation(
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])},
     )
     assert done.stdout.strip() == error, done.stderr
     assert current(studio).number == 1

@@ -33,6 +33,7 @@ COLD_QUERY = ("a sleepy tabby cat", "animals")
 POOL_QUERY = ("someone with a camera on a tripod", "professional")
 KILL_QUERY = QUERIES[0]
 
+SHOWN_USERS = 3
 SHOWN_ROWS = 5
 SHOWN_CONFIDENCE = 0.3
 POOL_SIZE = 5
@@ -91,14 +92,16 @@ class Play:
         request = control.RampRequest(key=self.ready.experiment, ramp_bp=RAMP_BP, who=WHO, why=WHY)
         plan = self.experiment.ramp(request).experiment.plan
         self.console.print(f"  {self.ready.experiment} at {2 * RAMP_BP / 100:g} % of users, half of them treated")
+        self.user = ""
         for number in itertools.count(1):
             unit = f"user-{number}"
             found = self.experiment.assign(control.AssignRequest(key=self.ready.experiment, unit=unit))
             arm = wire.Arm.Name(found.arm).removeprefix("ARM_").lower()
             self.console.print(f"  {unit} hashes to bucket {found.bucket / 10_000:.4f}: [bold]{arm}[/]")
             if found.arm == wire.ARM_TREATMENT:
+                self.user = self.user or unit
+            if self.user and number >= SHOWN_USERS:
                 break
-        self.user = unit
         self._await(lambda: self._call("anything", "").plan_revision >= plan.revision, "the ramp to reach the worker")
 
     def rerank(self, query: str, domain: str) -> None:
@@ -117,7 +120,7 @@ class Play:
     def arrive_cold(self) -> None:
         """An image without features keeps its place; a moment later it is scored."""
         query, domain = COLD_QUERY
-        self._act(f"“{query}”", f"domain {domain}; the photograph {COLD_PHOTOGRAPH} is new, no model has looked at it")
+        self._act(f"“{query}”", f"domain {domain}, and no model has looked at the photograph {COLD_PHOTOGRAPH} yet")
         ids = candidates(cold=True)
         call_ms, response = self._timed(query, domain, ids)
         is_cold = response.status == wire.STATUS_PARTIAL and response.counts.cold == 1
