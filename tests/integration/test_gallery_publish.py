@@ -173,6 +173,12 @@ def test_cold_images_become_warm_and_the_rest_is_told_apart(studio: Studio, tmp_
     assert (again.warm, again.generation) == (("000-red",), None)
 
 
+def test_a_gallery_without_objects_has_nothing_to_warm(studio: Studio) -> None:
+    outcome = studio.cold().embed([b"nobody"])
+    assert (outcome.absent, outcome.warm) == (("nobody",), ())
+    assert not studio.folder.path.exists()
+
+
 def test_failing_models_leave_cold_images_cold(studio: Studio, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 1)
     studio.register(tmp_path / "in", FLOWERS)

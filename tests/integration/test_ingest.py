@@ -12,7 +12,7 @@ from ra_guard._core import Generation
 from ra_guard.errors import TritonUnavailable
 from ra_guard.gallery.catalogue import Catalogue
 from ra_guard.gallery.describe import describe, show
-from ra_guard.gallery.errors import AlreadyRunning, NoSuchImage, SpaceConflict, UnusableFeatures
+from ra_guard.gallery.errors import AlreadyRunning, NoSuchImage, NotStored, SpaceConflict, UnusableFeatures
 from ra_guard.gallery.intake import IdSource, Provenance
 from ra_guard.gallery.objects import Objects
 from ra_guard.gallery.rows import stored_row
@@ -257,6 +257,16 @@ def test_describe_and_show(studio: Studio, tmp_path: Path) -> None:
     assert shown["record"]["source"].endswith("001-green.png")
     with pytest.raises(NoSuchImage):
         show(studio.folder, "nobody")
+
+
+def test_a_damaged_catalogue_is_named_and_can_be_moved_away(studio: Studio, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 2)
+    studio.ingest(tmp_path / "in")
+    studio.folder.catalogue.write_bytes(b"no database" * 1000)
+    with pytest.raises(NotStored, match="move the file away"):
+        studio.ingest(tmp_path / "in")
+    studio.folder.catalogue.unlink()
+    assert studio.ingest(tmp_path / "in").already_published == 2
 
 
 FULL_DISK = """

@@ -6,7 +6,7 @@ again soon; what several processes compute at once is published once.
 
 import datetime
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ra_guard._core import Generation
@@ -21,6 +21,9 @@ from ra_guard.gallery.publish import publish_rows
 from ra_guard.gallery.quarantine import Quarantine
 from ra_guard.gallery.rows import Features, Row, stored_row
 from ra_guard.models import imaging
+
+IMAGES_PER_CALL = 4
+"""A call to Triton has triton.timeout_ms for all of its images: few enough that models on a CPU keep it."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class ColdFeatures:
 
     def _load(self, generation: Generation | None, ids: Sequence[str]) -> dict[str, _Image]:
         """Images that the generation or the catalogue knows and the object store holds."""
+        if not self._folder.objects.is_dir():
+            return {}
         objects = Objects(self._folder.objects)
         images: dict[str, _Image] = {}
         with Catalogue.open(self._folder.catalogue) as catalogue:
@@ -126,13 +131,21 @@ class ColdFeatures:
             return []
         featurizer = Featurizer(self._models, self._space().space, self._timeout_s)
         rows = []
-        for image_id, found in zip(images, featurizer.features([i.data for i in images.values()]), strict=True):
+        for image_id, found in self._features(featurizer, images):
             image = images[image_id]
             if isinstance(found, Features):
                 rows.append(Row(image_id, image.domain, image.licence, image.phash, found))
             else:
                 refused[image_id] = found
         return rows
+
+    def _features(
+        self, featurizer: Featurizer, images: Mapping[str, _Image]
+    ) -> Iterator[tuple[str, Features | RefusedImage]]:
+        ids = list(images)
+        for start in range(0, len(ids), IMAGES_PER_CALL):
+            some = ids[start : start + IMAGES_PER_CALL]
+            yield from zip(some, featurizer.features([images[image_id].data for image_id in some]), strict=True)
 
     def _publish(self, rows: Sequence[Row]) -> int | None:
         published = publish_rows(self._folder, self._space(), rows)

@@ -74,8 +74,10 @@ class GalleryFolder:
             raise NotStored(f"{self.path}: {error}; make the gallery folder writable") from error
         except sqlite3.Error as error:
             # A full disk reaches SQLite as an I/O error as often as by its own name.
-            raise DiskFull(
-                f"{self.catalogue}: {error}; free space, or move a damaged file away: it is rebuilt"
+            if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+                raise DiskFull(f"{self.catalogue}: {error}; free space, then run again: nothing is lost") from error
+            raise NotStored(
+                f"{self.catalogue}: {error}; move the file away, an ingest of the images rebuilds it"
             ) from error
 
     @contextmanager
