@@ -178,7 +178,8 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_summary(summary: IngestSummary, seconds: float, quarantine: Path) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table.grid("", "", padding=(0, 2))
+    table.columns[1].justify = "right"
     for name, value in (
         ("files", str(summary.files)),
         ("published", str(summary.published)),

@@ -6,6 +6,7 @@ shard and its pool, swap. Whatever fails before the swap leaves the old generati
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ KEPT_GENERATIONS = 3
 """Replicas that are behind may still open the last few; older shards and manifests are removed."""
 
 _OUR_SHARD = re.compile(r"(rows|merged)-\d{10}\.shard")
+_UNFINISHED = re.compile(r"(rows|merged)-\d{10}\.(shard\.\d+|pool)\.tmp")
 """Only files of this module are ever removed, never one that a person put there."""
 
 
@@ -151,12 +153,18 @@ def remove_unnamed(folder: GalleryFolder) -> None:
     for path in folder.shards.iterdir():
         if _OUR_SHARD.fullmatch(path.name) and path.name not in named:
             remove_shard(path)
+        elif _UNFINISHED.fullmatch(path.name):  # Of a publisher that was killed: we hold its lock.
+            _remove(path)
 
 
 def remove_shard(path: Path) -> None:
-    """Removes a shard and its pool."""
-    path.unlink(missing_ok=True)
-    for file in sorted(pool_folder(path).glob("*")):
-        file.unlink()
-    if pool_folder(path).is_dir():
-        pool_folder(path).rmdir()
+    """Removes a shard and its pool, as far as they are there."""
+    _remove(path)
+    _remove(pool_folder(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
