@@ -30,7 +30,8 @@ READY_S = 60.0
 
 def unit_rows(seed: int, rows: int) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).standard_normal((rows, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
+    rows_of_unit_length: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
+    return rows_of_unit_length
 
 
 def publish_gallery(state: Path, *, seed: int = 0, rows: int = 100) -> int:
