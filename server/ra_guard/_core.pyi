@@ -129,7 +129,7 @@ class Engine:
         log_writer: str = "0",
         kernel: str | None = None,
     ) -> Self:
-        """``log_writer`` tells the segments of processes that share a folder apart. ``kernel`` forces one of `KERNELS`."""
+        """``log_writer`` tells the segments of processes that share a folder apart. ``kernel`` is one of `KERNELS`."""
     def rerank(self, request: bytes, deadline_ns: int | None = None, wait_ns: int = 0) -> Answer:
         """Answers a serialised RerankRequest that names its candidates.
 
