@@ -15,10 +15,13 @@ from typing import TypeVar
 from hdrh.histogram import HdrHistogram
 
 Input = TypeVar("Input")
+Argument = TypeVar("Argument")
 
 LONGEST_NS = 60_000_000_000
 """Latencies beyond a minute are recorded as one minute."""
 
+Call = Callable[[bytes], bytes]
+"""Request bytes in, response bytes out."""
 Round = Callable[[int], Sequence[int]]
 """Runs one visit of a variant, given the visit's number, and returns its latencies in nanoseconds."""
 
@@ -101,6 +104,20 @@ def time_calls(call: Callable[[Input], object], inputs: Iterable[Input]) -> list
     for item in inputs:
         start = clock()
         call(item)
+        latencies.append(clock() - start)
+    return latencies
+
+
+def time_prepared(
+    prepare: Callable[[Input], Argument], call: Callable[[Argument], object], inputs: Iterable[Input]
+) -> list[int]:
+    """The same for a call whose argument has to be new every time; making it is not timed."""
+    clock = time.perf_counter_ns
+    latencies = []
+    for item in inputs:
+        argument = prepare(item)
+        start = clock()
+        call(argument)
         latencies.append(clock() - start)
     return latencies
 
