@@ -42,9 +42,7 @@ impl Detection {
 
 /// Presence of one label over its boxes, in `0..=1`; 0 without boxes.
 pub fn presence<'a>(boxes: impl IntoIterator<Item = &'a Detection>) -> f32 {
-    let absent = boxes
-        .into_iter()
-        .fold(1.0f32, |absent, b| absent * (1.0 - b.confidence * b.geometry()));
+    let absent = boxes.into_iter().fold(1.0f32, |absent, b| absent * (1.0 - b.confidence * b.geometry()));
     (1.0 - absent).clamp(0.0, 1.0)
 }
 

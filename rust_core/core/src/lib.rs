@@ -12,5 +12,12 @@
 //! [`rerank`] is the call itself. The crate reads no clock, prints nothing and knows no Python: time comes
 //! in as an argument, and every fallback goes out as a value.
 
+pub mod assign;
 pub mod detection;
+pub mod engine;
+pub mod kernel;
 pub mod limits;
+pub mod plan;
+pub mod score;
+pub mod shard;
+pub mod wire;

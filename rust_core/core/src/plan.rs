@@ -1,0 +1,368 @@
+//! The plan in force: what a replica knows about the experiment.
+//!
+//! A plan is immutable. It arrives sealed: the bytes as they were published and their checksum, never encoded
+//! again. [`PlanCell`] swaps it whole, never to a lower revision, and remembers when the control plane was last
+//! heard from; without contact for the plan's lease, treatment stops.
+
+mod error;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwapOption, Guard};
+use xxhash_rust::xxh3::xxh3_64;
+
+pub use error::PlanError;
+
+use crate::assign::{Arm, CONTROL_START, Seed};
+use crate::limits::MAX_NAME_BYTES;
+use crate::wire::check_fingerprint;
+use crate::wire::reader::{Reader, WireType};
+use crate::wire::writer::Writer;
+
+/// Bytes of an experiment key, and of a salt, at most.
+pub const MAX_KEY_BYTES: usize = 64;
+/// Seconds of a lease, at most (at least 1).
+pub const MAX_LEASE_S: u32 = 3600;
+
+/// Weights of the score's terms, each finite and 0 or more.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Weights {
+    /// Of the scaled cosine.
+    pub cosine: f32,
+    /// Of what is expected and there.
+    pub consistency: f32,
+    /// Of what is there and ruled out; subtracted.
+    pub contradiction: f32,
+    /// Of the baseline.
+    pub prior: f32,
+}
+
+/// A validated plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// 1 or more.
+    pub revision: u64,
+    /// 1..=64 bytes of `[A-Za-z0-9_.-]`.
+    pub experiment_key: String,
+    /// Up to 64 bytes; changes with every epoch.
+    pub salt: String,
+    /// Buckets in each arm, `0..=5000` of 10,000.
+    pub ramp_bp: u16,
+    /// Everyone is served the baseline.
+    pub killed: bool,
+    /// Seconds that treatment may go on without contact, `1..=3600`.
+    pub lease_s: u32,
+    /// Where no domain matches.
+    pub default_weights: Weights,
+    /// Sorted by domain.
+    domain_weights: Vec<(String, Weights)>,
+    /// Spaces that treatment may be served from; empty means any.
+    spaces: Vec<String>,
+    seed: Seed,
+    checksum: u64,
+}
+
+impl Plan {
+    /// Reads and validates a serialised `Plan`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
+        let fields = Fields::read(bytes)?;
+        fields.validate(xxh3_64(bytes))
+    }
+
+    /// The user's arm, by the hash alone.
+    pub fn assign(&self, user_id: &str) -> Arm {
+        self.seed.assign(self.ramp_bp, user_id)
+    }
+
+    /// The weights for a domain, or the default ones.
+    pub fn weights_for(&self, domain: &str) -> Weights {
+        let found = self
+            .domain_weights
+            .binary_search_by(|(name, _)| name.as_str().cmp(domain));
+        found.map_or(self.default_weights, |index| self.domain_weights[index].1)
+    }
+
+    /// Whether treatment may be served from an embedding space.
+    pub fn allows_space(&self, fingerprint: &str) -> bool {
+        self.spaces.is_empty() || self.spaces.iter().any(|space| space == fingerprint)
+    }
+
+    /// The lease in nanoseconds.
+    pub fn lease_ns(&self) -> u64 {
+        u64::from(self.lease_s) * 1_000_000_000
+    }
+}
+
+/// Validates a serialised `Plan` and wraps it as a `SealedPlan`.
+pub fn seal(plan: &[u8]) -> Result<Vec<u8>, PlanError> {
+    Plan::decode(plan)?;
+    let mut sealed = Vec::with_capacity(plan.len() + 16);
+    let mut writer = Writer::new(&mut sealed);
+    writer.bytes(1, plan);
+    writer.fixed64(2, xxh3_64(plan));
+    Ok(sealed)
+}
+
+/// The serialised `Plan` inside a `SealedPlan`, once its checksum holds.
+pub fn unseal(sealed: &[u8]) -> Result<&[u8], PlanError> {
+    let (mut plan, mut wanted) = (&sealed[..0], 0);
+    let mut reader = Reader::new(sealed);
+    while let Some((field, wire_type)) = reader.tag()? {
+        match (field, wire_type) {
+            (1, WireType::Length) => plan = reader.bytes()?,
+            (2, WireType::Fixed64) => wanted = reader.fixed64()?,
+            _ => reader.skip(wire_type)?,
+        }
+    }
+    let found = xxh3_64(plan);
+    if found != wanted {
+        return Err(PlanError::Checksum { found, wanted });
+    }
+    Ok(plan)
+}
+
+/// The plan in force and the time of the last contact with the control plane. Reading never waits.
+#[derive(Debug, Default)]
+pub struct PlanCell {
+    plan: ArcSwapOption<Plan>,
+    /// Of the caller's monotonic clock; 0 before the first contact.
+    last_contact_ns: AtomicU64,
+    /// Held while revisions are compared and swapped.
+    publishing: Mutex<()>,
+}
+
+impl PlanCell {
+    /// Swaps a sealed plan in, counts as a contact at `now_ns`, returns the revision in force.
+    ///
+    /// The plan in force, published again, changes nothing but the time of contact. An error changes nothing.
+    pub fn publish(&self, sealed: &[u8], now_ns: u64) -> Result<u64, PlanError> {
+        let plan = Plan::decode(unseal(sealed)?)?;
+        let revision = plan.revision;
+        let _publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = self.load().as_deref() {
+            let same = current.revision == revision && current.checksum == plan.checksum;
+            if !same && revision <= current.revision {
+                return Err(PlanError::Stale {
+                    found: revision,
+                    in_force: current.revision,
+                });
+            }
+        }
+        self.plan.store(Some(Arc::new(plan)));
+        self.renew(now_ns);
+        Ok(revision)
+    }
+
+    /// The control plane was heard from. A time before the last contact changes nothing.
+    pub fn renew(&self, now_ns: u64) {
+        self.last_contact_ns
+            .fetch_max(now_ns.max(1), Ordering::Relaxed);
+    }
+
+    /// The plan in force; `None` before the first.
+    pub fn load(&self) -> Guard<Option<Arc<Plan>>> {
+        self.plan.load()
+    }
+
+    /// Revision of the plan in force, 0 before the first.
+    pub fn revision(&self) -> u64 {
+        self.load().as_ref().map_or(0, |plan| plan.revision)
+    }
+
+    /// Nanoseconds since the last contact; `None` before the first.
+    pub fn age_ns(&self, now_ns: u64) -> Option<u64> {
+        match self.last_contact_ns.load(Ordering::Relaxed) {
+            0 => None,
+            contact => Some(now_ns.saturating_sub(contact)),
+        }
+    }
+
+    /// Whether treatment may still be served under `plan`: the last contact is no longer ago than its lease.
+    pub fn holds_lease(&self, plan: &Plan, now_ns: u64) -> bool {
+        self.age_ns(now_ns)
+            .is_some_and(|age| age <= plan.lease_ns())
+    }
+}
+
+/// The fields as they stand on the wire.
+#[derive(Default)]
+struct Fields {
+    revision: u64,
+    experiment_key: String,
+    salt: String,
+    ramp_bp: u32,
+    killed: bool,
+    lease_s: u32,
+    default_weights: Option<Weights>,
+    domain_weights: Vec<(String, Option<Weights>)>,
+    spaces: Vec<String>,
+}
+
+impl Fields {
+    fn read(bytes: &[u8]) -> Result<Self, PlanError> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(bytes);
+        while let Some((field, wire_type)) = reader.tag()? {
+            match (field, wire_type) {
+                (1, WireType::Varint) => fields.revision = reader.varint()?,
+                (2, WireType::Length) => {
+                    fields.experiment_key = text(&mut reader, "experiment_key")?
+                }
+                (3, WireType::Length) => fields.salt = text(&mut reader, "salt")?,
+                (4, WireType::Varint) => fields.ramp_bp = reader.varint()? as u32,
+                (5, WireType::Varint) => fields.killed = reader.varint()? != 0,
+                (6, WireType::Varint) => fields.lease_s = reader.varint()? as u32,
+                (7, WireType::Length) => {
+                    read_weights(reader.message()?, &mut fields.default_weights)?
+                }
+                (8, WireType::Length) => {
+                    fields.domain_weights.push(read_domain(reader.message()?)?)
+                }
+                (9, WireType::Length) => fields.spaces.push(text(&mut reader, "spaces")?),
+                _ => reader.skip(wire_type)?,
+            }
+        }
+        Ok(fields)
+    }
+
+    fn validate(self, checksum: u64) -> Result<Plan, PlanError> {
+        if self.revision == 0 {
+            return Err(PlanError::Revision);
+        }
+        check_key(&self.experiment_key)?;
+        if self.salt.len() > MAX_KEY_BYTES {
+            return Err(PlanError::Salt {
+                found: self.salt.len(),
+            });
+        }
+        let ramp_bp = u16::try_from(self.ramp_bp)
+            .ok()
+            .filter(|&ramp| ramp <= CONTROL_START);
+        let ramp_bp = ramp_bp.ok_or(PlanError::Ramp {
+            found: self.ramp_bp,
+        })?;
+        if !(1..=MAX_LEASE_S).contains(&self.lease_s) {
+            return Err(PlanError::Lease {
+                found: self.lease_s,
+            });
+        }
+        if let Some(found) = self
+            .spaces
+            .iter()
+            .find(|space| check_fingerprint(space).is_err())
+        {
+            return Err(PlanError::Space {
+                found: found.clone(),
+            });
+        }
+        Ok(Plan {
+            seed: Seed::new(&self.experiment_key, &self.salt),
+            revision: self.revision,
+            experiment_key: self.experiment_key,
+            salt: self.salt,
+            ramp_bp,
+            killed: self.killed,
+            lease_s: self.lease_s,
+            default_weights: check_weights(self.default_weights, || "the default".to_owned())?,
+            domain_weights: check_domains(self.domain_weights)?,
+            spaces: self.spaces,
+            checksum,
+        })
+    }
+}
+
+/// Repeated occurrences of an embedded message merge, as protobuf has it.
+fn read_weights(mut reader: Reader<'_>, weights: &mut Option<Weights>) -> Result<(), PlanError> {
+    let weights = weights.get_or_insert_default();
+    while let Some((field, wire_type)) = reader.tag()? {
+        match (field, wire_type) {
+            (1, WireType::Fixed32) => weights.cosine = reader.float()?,
+            (2, WireType::Fixed32) => weights.consistency = reader.float()?,
+            (3, WireType::Fixed32) => weights.contradiction = reader.float()?,
+            (4, WireType::Fixed32) => weights.prior = reader.float()?,
+            _ => reader.skip(wire_type)?,
+        }
+    }
+    Ok(())
+}
+
+fn read_domain(mut reader: Reader<'_>) -> Result<(String, Option<Weights>), PlanError> {
+    let (mut domain, mut weights) = (String::new(), None);
+    while let Some((field, wire_type)) = reader.tag()? {
+        match (field, wire_type) {
+            (1, WireType::Length) => domain = text(&mut reader, "domain_weights.domain")?,
+            (2, WireType::Length) => read_weights(reader.message()?, &mut weights)?,
+            _ => reader.skip(wire_type)?,
+        }
+    }
+    Ok((domain, weights))
+}
+
+fn text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, PlanError> {
+    let text = std::str::from_utf8(reader.bytes()?).map_err(|_| PlanError::NotUtf8 { field })?;
+    Ok(text.to_owned())
+}
+
+fn check_key(key: &str) -> Result<(), PlanError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(PlanError::Key {
+        found: key.to_owned(),
+    })
+}
+
+fn check_weights(
+    weights: Option<Weights>,
+    domain: impl Fn() -> String,
+) -> Result<Weights, PlanError> {
+    let weights = weights.ok_or_else(|| PlanError::MissingWeights { domain: domain() })?;
+    let terms = [
+        ("cosine", weights.cosine),
+        ("consistency", weights.consistency),
+        ("contradiction", weights.contradiction),
+        ("prior", weights.prior),
+    ];
+    match terms
+        .into_iter()
+        .find(|(_, weight)| !(weight.is_finite() && *weight >= 0.0))
+    {
+        Some((term, found)) => Err(PlanError::Weight {
+            domain: domain(),
+            term,
+            found,
+        }),
+        None => Ok(weights),
+    }
+}
+
+fn check_domains(
+    domains: Vec<(String, Option<Weights>)>,
+) -> Result<Vec<(String, Weights)>, PlanError> {
+    let mut seen = BTreeSet::new();
+    let mut checked = Vec::with_capacity(domains.len());
+    for (domain, weights) in &domains {
+        if !(1..=MAX_NAME_BYTES).contains(&domain.len()) {
+            return Err(PlanError::Domain {
+                found: domain.clone(),
+            });
+        }
+        if !seen.insert(domain) {
+            return Err(PlanError::DuplicateDomain {
+                found: domain.clone(),
+            });
+        }
+        checked.push((
+            domain.clone(),
+            check_weights(*weights, || format!("{domain:?}"))?,
+        ));
+    }
+    checked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(checked)
+}
