@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from ra_guard.v1 import rerank_pb2
+from ra_guard.v1.rerank_pb2 import RerankRequest, RerankResponse
 
 from bench import synth, workload
 from bench.reference import LABELS_EXPECTED, SIMILARITY_FLOOR, cosine_range
-from ra_guard.v1 import rerank_pb2
-from ra_guard.v1.rerank_pb2 import RerankRequest, RerankResponse
 
 BUCKETS = 10_000
 FNV_OFFSET, FNV_PRIME, WORD = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
@@ -111,8 +111,6 @@ class NumpyReranker:
             self._priors[count] = (1 - np.arange(count) / count).astype(np.float32)
         return self._priors[count]
 
-    def _record(
-        self, request: RerankRequest, scores: npt.NDArray[np.float32], order: npt.NDArray[np.intp]
-    ) -> None:
+    def _record(self, request: RerankRequest, scores: npt.NDArray[np.float32], order: npt.NDArray[np.intp]) -> None:
         head = f"{request.request_id}\0{request.user_id}\0".encode()
         self._log.write(b"".join((head, scores.tobytes(), order.astype(np.uint16).tobytes())))

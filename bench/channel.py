@@ -31,7 +31,7 @@ class Channel:
 
     def unary(self, path: str = UNARY) -> Call:
         """A callable that sends one request and blocks for its answer."""
-        method = self._channel.unary_unary(path)
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
 
         def call(message: bytes) -> bytes:
             answer: bytes = method(message, timeout=TIMEOUT_S)
@@ -50,7 +50,8 @@ class Stream:
     def __init__(self, channel: grpc.Channel, path: str) -> None:
         """Opens the stream."""
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._answers: Iterator[bytes] = channel.stream_stream(path)(iter(self._requests.get, None))
+        method: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
+        self._answers: Iterator[bytes] = iter(method(iter(self._requests.get, None)))
 
     def __call__(self, message: bytes) -> bytes:
         self._requests.put(message)

@@ -30,7 +30,14 @@ class Setting:
     def full(cls, state: Path, pinning: Pinning) -> "Setting":
         """The reference workload: a million rows, and ten million for what depends on size."""
         return cls(
-            state, pinning, rows=1_000_000, small_rows=10_000, large_rows=10_000_000, rounds=12, calls=250, load_seconds=2.0
+            state,
+            pinning,
+            rows=1_000_000,
+            small_rows=10_000,
+            large_rows=10_000_000,
+            rounds=12,
+            calls=250,
+            load_seconds=2.0,
         )
 
     @classmethod

@@ -11,12 +11,12 @@ import faiss
 import numkong
 import numpy as np
 import numpy.typing as npt
-from usearch.index import MetricKind, search
+from ra_guard import _core
+from usearch.index import MetricKind, search  # type: ignore[attr-defined]  # re-exported without saying so
 
 from bench import agreement, rounds, synth, workload
 from bench.findings import Findings, Setting
 from bench.workload import CANDIDATES, DIM, Rows, Vectors
-from ra_guard import _core
 
 Scores = npt.NDArray[np.float32]
 OURS, GATHER = "ra-guard", "gather"
@@ -55,7 +55,9 @@ Variant = Callable[[Job], Scores]
 
 def measure(setting: Setting) -> Findings:
     """`kernel_over_gather` and `kernel_vs_best_library` of every element type."""
-    over_gather, over_library, details = {}, {}, {}
+    over_gather: dict[str, float] = {}
+    over_library: dict[str, float] = {}
+    details: dict[str, object] = {"kernel": _core.KERNEL}
     for dtype in setting.dtypes:
         setting.say(f"kernels: {dtype}")
         latencies = _measure(setting, dtype)
@@ -64,7 +66,6 @@ def measure(setting: Setting) -> Findings:
         over_gather[dtype] = ours / latencies[GATHER].p50_us
         over_library[dtype] = min(rivals.values()) / ours
         details[dtype] = {name: latency.as_dict() for name, latency in latencies.items()}
-    details["kernel"] = _core.KERNEL
     return Findings({"kernel_over_gather": over_gather, "kernel_vs_best_library": over_library}, {"kernels": details})
 
 
@@ -102,9 +103,7 @@ def draw_jobs(generation: _core.Generation, rows: int, count: int, dtype: str) -
     for number in range(count):
         chosen, query = workload.distinct_rows(rng, rows, CANDIDATES), number % len(asked)
         handles = generation.lookup(workload.ids_of(chosen))
-        jobs.append(
-            Job(chosen, handles, asked[query], asked[query].tobytes(), stored[query], scales[query])
-        )
+        jobs.append(Job(chosen, handles, asked[query], asked[query].tobytes(), stored[query], scales[query]))
     return jobs
 
 
@@ -170,7 +169,7 @@ def _faiss_by_index(seen: Rows200) -> Variant:
     out = faiss.swig_ptr(dots)
 
     def score(job: Job) -> Scores:
-        faiss.fvec_inner_products_by_idx(
+        faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]  # made by SWIG when it is loaded
             out, faiss.swig_ptr(job.query), table, faiss.swig_ptr(job.rows), DIM, 1, len(job.rows)
         )
         return dots

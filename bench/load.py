@@ -24,6 +24,7 @@ class Load:
 
     seconds: float
     latencies_ns: Sequence[int] = field(repr=False)
+    shortest_answer_bytes: int
     client_us_per_call: float
     """Processor time of the generator itself; in an open loop it includes the polling between calls."""
 
@@ -80,10 +81,10 @@ class Callers:
                         caller.start(now_ns)
                     else:
                         in_flight -= 1
-        return _load(latencies, begun_ns, spent_s)
+        return self._load(latencies, begun_ns, spent_s)
 
     def open_loop(self, rate: float, count: int) -> Load:
-        """``count`` calls, due at ``rate`` a second; a call that finds every caller busy waits for the first free one."""
+        """``count`` calls, due at ``rate`` a second; one that finds every caller busy waits for the first free one."""
         latencies: list[int] = []
         spent_s, begun_ns = time.process_time(), time.perf_counter_ns()
         arrivals = Arrivals(begun_ns, rate, count)
@@ -104,7 +105,7 @@ class Callers:
                     heard_ns = now_ns
                 elif now_ns - heard_ns > SILENCE_S * 1e9:
                     raise LoadError(f"no answer for {SILENCE_S:.0f} s")
-        return _load(latencies, begun_ns, spent_s)
+        return self._load(latencies, begun_ns, spent_s)
 
     def answers(self) -> list[bytes]:
         """The last answer of every caller."""
@@ -124,14 +125,15 @@ class Callers:
             if caller.receive():
                 yield caller
 
+    def _load(self, latencies: list[int], begun_ns: int, spent_before_s: float) -> Load:
+        seconds = (time.perf_counter_ns() - begun_ns) / 1e9
+        spent_s = time.process_time() - spent_before_s
+        shortest = min(caller.shortest_answer_bytes for caller in self._callers)
+        return Load(seconds, latencies, shortest, spent_s / len(latencies) * 1e6)
+
 
 def _polling(descriptors: Iterable[int]) -> select.epoll:
     poller = select.epoll()
     for descriptor in descriptors:
         poller.register(descriptor, select.EPOLLIN)
     return poller
-
-
-def _load(latencies: list[int], begun_ns: int, spent_before_s: float) -> Load:
-    seconds = (time.perf_counter_ns() - begun_ns) / 1e9
-    return Load(seconds, latencies, (time.process_time() - spent_before_s) / len(latencies) * 1e6)

@@ -7,12 +7,12 @@ has to hash fresh strings. Both answer with row numbers: a list of ints there, p
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from bench import rounds, synth, workload
-from bench.agreement import Disagreement
-from bench.findings import Findings, Setting
 from ra_guard import _core
 from ra_guard.v1.rerank_pb2 import RerankRequest
+
+from bench import rounds, synth, workload
+from bench.agreement import WrongAnswerError
+from bench.findings import Findings, Setting
 
 ROW_BITS = np.uint64(0xFFFFFFFF)
 
@@ -71,7 +71,7 @@ def _check(generation: _core.Generation, table: dict[str, int], messages: Sequen
         handles = np.frombuffer(generation.lookup(fresh_bytes(message)), "<u8")
         rows = [table[name] for name in fresh_text(message)]
         if not np.array_equal(handles & ROW_BITS, np.array(rows, np.uint64)):
-            raise Disagreement("lookup: handles name other rows than the dict")
+            raise WrongAnswerError("lookup: handles name other rows than the dict")
     unknown = np.frombuffer(generation.lookup([b"no such id"]), "<u8")
     if unknown[0] != np.iinfo(np.uint64).max:
-        raise Disagreement(f"lookup: an unknown id resolves to {unknown[0]:#x}")
+        raise WrongAnswerError(f"lookup: an unknown id resolves to {unknown[0]:#x}")

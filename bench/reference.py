@@ -8,11 +8,11 @@ import json
 
 import numpy as np
 import numpy.typing as npt
+from ra_guard.v1 import rerank_pb2
+from ra_guard.v1.rerank_pb2 import RerankResponse
 
 from bench import agreement, synth, workload
 from bench.workload import DIM, Question
-from ra_guard.v1 import rerank_pb2
-from ra_guard.v1.rerank_pb2 import RerankResponse
 
 LABELS_EXPECTED = 4
 """Labels that the similarity of a query may name."""
@@ -71,7 +71,7 @@ def check_answer(who: str, answer: bytes, question: Question, dtype: str) -> Non
             rerank_pb2.Status.Name(response.status),
             rerank_pb2.Reason.Name(response.reason),
         )
-        raise agreement.Disagreement(f"{who}: answered {status} ({reason}), wanted STATUS_RERANKED")
+        raise agreement.WrongAnswerError(f"{who}: answered {status} ({reason}), wanted STATUS_RERANKED")
     wanted = exact_scores(question, dtype)
     ranking = np.array(response.ranking, np.int64)
     agreement.check_ranking(who, ranking, wanted, score_error())

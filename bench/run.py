@@ -13,13 +13,14 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 
 from bench import machine, table, targets
-from bench.agreement import Disagreement
+from bench.agreement import WrongAnswerError
 from bench.findings import Findings, Setting
 
 SECTIONS = ("kernels", "lookup", "core", "scale", "serving", "workers")
@@ -37,20 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(machine.ONE_THREAD)
     started = time.time()
     found, failures = run_sections(chosen.only, setting)
-    record = merge(found)
-    record["details"] = {
+    results = merge(found)
+    skipped = {key: reason for findings in found for key, reason in findings.skipped.items()}
+    workload = "quick" if chosen.quick else "reference"
+    details = {
         **{name: detail for findings in found for name, detail in findings.details.items()},
-        "skipped": {key: reason for findings in found for key, reason in findings.skipped.items()},
+        "skipped": skipped,
         "failed": failures,
-        "workload": "quick" if chosen.quick else "reference",
-        "rows": {"reference": setting.rows, "small": setting.small_rows, "large": setting.large_rows},
+        "workload": workload,
+        "setting": {name: value for name, value in asdict(setting).items() if name not in ("state", "pinning")},
         "machine": machine.describe(pinning),
         "finished_unix_s": round(time.time()),
         "took_s": round(time.time() - started, 1),
     }
-    write(chosen.out, record)
-    title = f"RA-Guard, {record['details']['workload']} workload, {setting.rows:,} rows"
-    table.show({key: record[key] for key in targets.KEYS}, {**record["details"]["skipped"], **failures}, title)
+    write(chosen.out, {**results, "details": details})
+    table.show(results, {**skipped, **failures}, f"RA-Guard, {workload} workload, {setting.rows:,} rows")
     print(f"written to {chosen.out}")
     return 1 if failures else 0
 
@@ -63,7 +65,7 @@ def run_sections(names: Sequence[str], setting: Setting) -> tuple[list[Findings]
         try:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 found.append(process.submit(measure_section, name, setting).result())
-        except (Disagreement, BrokenProcessPool, RuntimeError, OSError, MemoryError) as failure:
+        except (WrongAnswerError, BrokenProcessPool, RuntimeError, OSError, MemoryError) as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
             print(f"  failed: {failures[name]}", file=sys.stderr, flush=True)
     return found, failures
@@ -76,13 +78,13 @@ def measure_section(name: str, setting: Setting) -> Findings:
     return findings
 
 
-def merge(found: Sequence[Findings]) -> dict[str, object]:
+def merge(found: Sequence[Findings]) -> dict[str, targets.Reached | dict[str, targets.Reached]]:
     """Every key of the table; None for what no section measured."""
     values = {key: value for findings in found for key, value in findings.values.items()}
-    return dict(targets.complete(values))
+    return targets.complete(values)
 
 
-def write(path: Path, record: dict[str, object]) -> None:
+def write(path: Path, record: Mapping[str, object]) -> None:
     """The record as JSON, NaN refused: a quantity is a number or null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2, allow_nan=False, default=_plain) + "\n")
@@ -98,7 +100,9 @@ def _plain(value: object) -> object:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="a small gallery and short rounds: two minutes")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS)
+    )
     parser.add_argument("--state", type=Path, default=OUT / "galleries", help="where synthetic galleries are kept")
     parser.add_argument("--out", type=Path, default=OUT / "results.json", help="where the record goes")
     return parser.parse_args(arguments)

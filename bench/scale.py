@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 from statistics import median
 
+from ra_guard import _core
+
 from bench import core, rounds, synth
 from bench.findings import Findings, Setting
 from bench.reference import check_answer
-from ra_guard import _core
 
 DTYPE = "i8"
 """The type in which ten million rows fit a machine of moderate size."""

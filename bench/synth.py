@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from ra_guard import _core
 
 from bench import machine, workload
 from bench.workload import DIM, LABELS, Rows, Vectors
-from ra_guard import _core
 
 VERSION = 1
 """Raised whenever the rows below change, so that a kept gallery is never mistaken for a current one."""
@@ -111,13 +111,15 @@ def block() -> Block:
 def embeddings_of(rows: Rows) -> Vectors:
     """``(n, DIM)`` float32: the rows before they are stored in any type."""
     columns = (np.arange(DIM)[None, :] - (rows // BLOCK_ROWS)[:, None]) % DIM
-    return block().embeddings[(rows % BLOCK_ROWS)[:, None], columns]
+    embeddings: Vectors = block().embeddings[(rows % BLOCK_ROWS)[:, None], columns]
+    return embeddings
 
 
 def presences_of(rows: Rows) -> Vectors:
     """``(n, LABELS)`` float32."""
     columns = (np.arange(LABELS)[None, :] - (rows // BLOCK_ROWS)[:, None]) % LABELS
-    return block().presences[(rows % BLOCK_ROWS)[:, None], columns]
+    presences: Vectors = block().presences[(rows % BLOCK_ROWS)[:, None], columns]
+    return presences
 
 
 def spans(rows: int) -> Iterator[tuple[int, int]]:

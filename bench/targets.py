@@ -98,9 +98,7 @@ TARGETS: tuple[Target, ...] = (
         Better.LOWER,
         {"f16": (1.45, 1.20), "i8": (1.35, 1.20)},
     ),
-    Target(
-        "unary_vs_python", "unary Rerank p50 against protobuf + dict + numpy", "x", Better.HIGHER, 2.2, 3.0
-    ),
+    Target("unary_vs_python", "unary Rerank p50 against protobuf + dict + numpy", "x", Better.HIGHER, 2.2, 3.0),
     Target("stream_over_unary", "stream p50 over unary", "x", Better.LOWER, 0.70, 0.55),
     Target("two_workers_over_one", "calls per second, two pinned workers over one", "x", Better.HIGHER, 1.7, 1.9),
     Target("core_10m_over_10k", "core call p50, 10 M rows over 10 k rows", "x", Better.LOWER, 3.0, 2.0),
@@ -124,7 +122,7 @@ def complete(results: Results) -> dict[str, Reached | dict[str, Reached]]:
     unknown = sorted(set(results) - set(KEYS))
     if unknown:
         raise ValueError(f"results hold {', '.join(unknown)}; the table knows {', '.join(KEYS)}")
-    whole: dict[str, Reached | dict[str, Reached]] = {key: None for key in KEYS}
+    whole: dict[str, Reached | dict[str, Reached]] = dict.fromkeys(KEYS)
     for target in TARGETS:
         value = reached(results, target)
         if target.dtype is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
 DIM = 512
@@ -42,7 +41,8 @@ def ids_of(rows: Rows) -> list[bytes]:
     digits = np.empty((len(rows), 12), np.uint8)
     digits[:, :8] = _mix(rows.astype(np.uint64)).astype(">u8").view(np.uint8).reshape(-1, 8)
     digits[:, 8:] = rows.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return np.frombuffer(digits.tobytes().hex().encode(), "S24").tolist()
+    names: list[bytes] = np.frombuffer(digits.tobytes().hex().encode(), "S24").tolist()
+    return names
 
 
 def label_embeddings() -> Vectors:
@@ -58,7 +58,8 @@ def label_names() -> list[str]:
 def unit_rows(vectors: Vectors) -> Vectors:
     """Rows scaled to length 1."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
-    return (vectors / lengths).astype(np.float32)
+    scaled: Vectors = (vectors / lengths).astype(np.float32)
+    return scaled
 
 
 def queries(count: int, seed: int) -> Vectors:

@@ -2,29 +2,28 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench import run, table, targets
 from bench.findings import Findings
 from bench.load import Arrivals
-from bench.rounds import LONGEST_NS, Recorder, interleave, measure, time_calls, time_prepared
+from bench.rounds import LONGEST_NS, Recorder, Round, interleave, measure, time_calls, time_prepared
 from bench.targets import TARGETS, Better, Target, Verdict
 
 
-def test_rounds_go_forward_and_backward():
-    assert list(interleave("ABC", 3)) == [(0, "A"), (0, "B"), (0, "C"), (1, "C"), (1, "B"), (1, "A")] + [
-        (2, "A"),
-        (2, "B"),
-        (2, "C"),
-    ]
+def test_rounds_go_forward_and_backward() -> None:
+    visited = list(interleave("ABC", 3))
+    assert "".join(variant for _, variant in visited) == "ABCCBAABC"
+    assert [number for number, _ in visited] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_every_variant_is_visited_once_a_round_after_one_unrecorded_visit():
+def test_every_variant_is_visited_once_a_round_after_one_unrecorded_visit() -> None:
     visits: list[tuple[str, int]] = []
 
-    def visitor(name):
-        def visit(number):
+    def visitor(name: str) -> Round:
+        def visit(number: int) -> list[int]:
             visits.append((name, number))
             return [1000 if name == "a" else 3000] * 5
 
@@ -36,7 +35,7 @@ def test_every_variant_is_visited_once_a_round_after_one_unrecorded_visit():
     assert latencies["b"].p50_us == pytest.approx(3.0, rel=1e-3)
 
 
-def test_percentiles_are_over_all_calls_and_medians_are_by_round():
+def test_percentiles_are_over_all_calls_and_medians_are_by_round() -> None:
     recorder = Recorder()
     recorder.add([1_000_000] * 99 + [9_000_000])
     recorder.add([2_000_000] * 100)
@@ -49,19 +48,19 @@ def test_percentiles_are_over_all_calls_and_medians_are_by_round():
     assert latency.round_p50_us == (1000.0, 2000.0)
 
 
-def test_a_latency_beyond_the_histogram_is_kept_as_its_longest():
+def test_a_latency_beyond_the_histogram_is_kept_as_its_longest() -> None:
     recorder = Recorder()
     recorder.add([10 * LONGEST_NS])
     assert recorder.latency().max_us == pytest.approx(LONGEST_NS / 1000, rel=1e-3)
 
 
-def test_a_latency_without_rounds_is_refused():
+def test_a_latency_without_rounds_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one round"):
         Recorder().latency()
 
 
-def test_calls_are_timed_one_by_one_and_prepared_arguments_are_handed_over():
-    seen = []
+def test_calls_are_timed_one_by_one_and_prepared_arguments_are_handed_over() -> None:
+    seen: list[object] = []
     assert len(time_calls(seen.append, [1, 2, 3])) == 3
     assert len(time_prepared(str, seen.append, [4, 5])) == 2
     assert seen == [1, 2, 3, "4", "5"]
@@ -79,22 +78,22 @@ def test_calls_are_timed_one_by_one_and_prepared_arguments_are_handed_over():
         (float("nan"), Verdict.SKIPPED),
     ],
 )
-def test_verdicts_where_lower_is_better(reached, verdict):
+def test_verdicts_where_lower_is_better(reached: float | None, verdict: Verdict) -> None:
     assert Target("k", "", "x", Better.LOWER, 1.15, 1.05).verdict(reached) is verdict
 
 
 @pytest.mark.parametrize(
     ("reached", "verdict"), [(2.0, Verdict.AIM), (1.5, Verdict.MET), (1.49, Verdict.MISSED), (None, Verdict.SKIPPED)]
 )
-def test_verdicts_where_higher_is_better(reached, verdict):
+def test_verdicts_where_higher_is_better(reached: float | None, verdict: Verdict) -> None:
     assert Target("k", "", "x", Better.HIGHER, 1.5, 2.0).verdict(reached) is verdict
 
 
-def test_without_a_target_a_number_is_shown_and_not_judged():
+def test_without_a_target_a_number_is_shown_and_not_judged() -> None:
     assert Target("k", "", "us", Better.LOWER, None, None).verdict(3.0) is Verdict.UNJUDGED
 
 
-def test_an_aim_is_never_weaker_than_its_floor():
+def test_an_aim_is_never_weaker_than_its_floor() -> None:
     judged = [target for target in TARGETS if target.floor is not None]
     assert judged
     for target in judged:
@@ -102,7 +101,7 @@ def test_an_aim_is_never_weaker_than_its_floor():
         assert replace(target, aim=target.floor).verdict(target.aim) is Verdict.AIM
 
 
-def test_the_record_has_exactly_the_agreed_keys():
+def test_the_record_has_exactly_the_agreed_keys() -> None:
     assert targets.KEYS == (
         "kernel_over_gather",
         "kernel_vs_best_library",
@@ -118,7 +117,7 @@ def test_the_record_has_exactly_the_agreed_keys():
     )
 
 
-def test_what_was_not_measured_is_null_by_dtype_too():
+def test_what_was_not_measured_is_null_by_dtype_too() -> None:
     merged = run.merge([Findings({"core_call_us": {"i8": 31.5}}), Findings({"lookup_vs_dict": 18.0})])
     assert merged["core_call_us"] == {"f32": None, "f16": None, "i8": 31.5}
     assert merged["lookup_vs_dict"] == 18.0
@@ -126,30 +125,31 @@ def test_what_was_not_measured_is_null_by_dtype_too():
     assert merged["open_10m_ms"] is None
 
 
-def test_a_key_that_the_table_does_not_know_is_refused():
+def test_a_key_that_the_table_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="open_10m_s"):
         run.merge([Findings({"open_10m_s": 0.02})])
 
 
-def test_results_are_json_without_nan(tmp_path):
+def test_results_are_json_without_nan(tmp_path: Path) -> None:
     run.write(tmp_path / "deep" / "results.json", {"a": 1.5, "b": None})
     assert json.loads((tmp_path / "deep" / "results.json").read_text()) == {"a": 1.5, "b": None}
     with pytest.raises(ValueError, match="JSON compliant"):
         run.write(tmp_path / "results.json", {"a": float("nan")})
 
 
-def test_the_table_has_a_line_for_every_target():
+def test_the_table_has_a_line_for_every_target() -> None:
     assert table.table({}, {}, "nothing").row_count == len(TARGETS)
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "text"), [(1.234, "x", "1.23x"), (56.78, "us", "56.8 us"), (456.7, "us", "457 us"), (None, "x", "-")]
+    ("value", "unit", "text"),
+    [(1.234, "x", "1.23x"), (56.78, "us", "56.8 us"), (456.7, "us", "457 us"), (None, "x", "-")],
 )
-def test_quantities_for_people(value, unit, text):
+def test_quantities_for_people(value: float | None, unit: str, text: str) -> None:
     assert table.quantity(value, unit) == text
 
 
-def test_arrivals_fall_due_at_a_constant_rate_whatever_was_taken_when():
+def test_arrivals_fall_due_at_a_constant_rate_whatever_was_taken_when() -> None:
     arrivals = Arrivals(first_ns=1_000, rate=1e6, count=5)
     assert list(arrivals.take(999)) == []
     assert list(arrivals.take(1_000)) == [1_000]
