@@ -57,7 +57,7 @@ def measure(setting: Setting) -> Findings:
     """`kernel_over_gather` and `kernel_vs_best_library` of every element type."""
     over_gather: dict[str, float] = {}
     over_library: dict[str, float] = {}
-    details: dict[str, object] = {"kernel": _core.KERNEL}
+    details: dict[str, object] = {}
     for dtype in setting.dtypes:
         setting.say(f"kernels: {dtype}")
         latencies = _measure(setting, dtype)

@@ -22,6 +22,7 @@ from pathlib import Path
 from bench import machine, table, targets
 from bench.agreement import WrongAnswerError
 from bench.findings import Findings, Setting
+from ra_guard import _core
 
 SECTIONS = ("kernels", "lookup", "core", "scale", "serving", "workers")
 HERE = Path(__file__).parent
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "failed": failures,
         "workload": workload,
         "setting": {name: value for name, value in asdict(setting).items() if name not in ("state", "pinning")},
+        "kernel": _core.KERNEL,
         "machine": machine.describe(pinning),
         "finished_unix_s": round(time.time()),
         "took_s": round(time.time() - started, 1),

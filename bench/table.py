@@ -30,8 +30,8 @@ def table(results: Results, skipped: Mapping[str, str], title: str) -> Table:
         view.add_row(
             target.what,
             target.dtype or "",
-            _bound(target, target.floor),
-            _bound(target, target.aim),
+            bound(target, target.floor),
+            bound(target, target.aim),
             quantity(value, target.unit),
             f"[{STYLES[verdict]}]{verdict.value}[/]",
         )
@@ -51,11 +51,12 @@ def show(results: Results, skipped: Mapping[str, str], title: str) -> None:
     Console(width=None if Console().is_terminal else 132).print(table(results, skipped, title))
 
 
-def _bound(target: Target, bound: float | None) -> str:
-    if bound is None:
+def bound(target: Target, value: float | None) -> str:
+    """A target for people, with its sign; a dash for none."""
+    if value is None:
         return "-"
     sign = "<=" if target.better is Better.LOWER else ">="
-    return f"{sign} {quantity(bound, target.unit)}"
+    return f"{sign} {quantity(value, target.unit)}"
 
 
 def _caption(skipped: Mapping[str, str]) -> str | None:

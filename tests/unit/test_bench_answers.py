@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ra_guard import _core
+from ra_guard.v1 import rerank_pb2
+from ra_guard.v1.rerank_pb2 import RerankRequest, RerankResponse
 
 from bench import baseline, core, reference, synth, workload
 from bench.agreement import WrongAnswerError
 from bench.synth import BLOCK_ROWS
 from bench.workload import DIM, LABELS, Question
-from ra_guard import _core
-from ra_guard.v1 import rerank_pb2
-from ra_guard.v1.rerank_pb2 import RerankRequest, RerankResponse
 
 ROWS = BLOCK_ROWS + 500
 """One whole block and a part of the next, which is derived from it."""
@@ -128,7 +128,7 @@ def test_the_space_is_canonical_json() -> None:
     assert space["dim"] == DIM
 
 
-def test_a_gallery_that_does_not_fit_is_skipped_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gallery_that_does_not_fit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.machine.available_memory_bytes", lambda: 1 << 30)
     assert "want" in (synth.room_for(10_000_000, "i8", tmp_path) or "")
     monkeypatch.setattr("bench.machine.available_memory_bytes", lambda: 1 << 40)
