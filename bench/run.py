@@ -19,10 +19,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
+from ra_guard import _core
+
 from bench import machine, table, targets
 from bench.agreement import WrongAnswerError
 from bench.findings import Findings, Setting
-from ra_guard import _core
 
 SECTIONS = ("kernels", "lookup", "core", "scale", "serving", "workers")
 HERE = Path(__file__).parent
