@@ -9,7 +9,7 @@
 //! 5. [`score`] orders them, totally;
 //! 6. [`log`] records what was scored and [`wire`] encodes the answer.
 //!
-//! [`rerank`] is the call itself. The crate reads no clock, prints nothing and knows no Python: time comes
+//! [`rerank`] is the call itself, [`engine`] what calls share, [`score_buffer`] what one call computes. The crate reads no clock, prints nothing and knows no Python: time comes
 //! in as an argument, and every fallback goes out as a value.
 
 pub mod assign;
@@ -17,7 +17,11 @@ pub mod detection;
 pub mod engine;
 pub mod kernel;
 pub mod limits;
+pub mod log;
 pub mod plan;
+pub mod rerank;
 pub mod score;
+pub mod score_buffer;
+pub mod serving;
 pub mod shard;
 pub mod wire;

@@ -17,6 +17,7 @@ pub use error::PlanError;
 
 use crate::assign::{Arm, CONTROL_START, Seed};
 use crate::limits::MAX_NAME_BYTES;
+use crate::score::Weights;
 use crate::wire::check_fingerprint;
 use crate::wire::reader::{Reader, WireType};
 use crate::wire::writer::Writer;
@@ -25,19 +26,6 @@ use crate::wire::writer::Writer;
 pub const MAX_KEY_BYTES: usize = 64;
 /// Seconds of a lease, at most (at least 1).
 pub const MAX_LEASE_S: u32 = 3600;
-
-/// Weights of the score's terms, each finite and 0 or more.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Weights {
-    /// Of the scaled cosine.
-    pub cosine: f32,
-    /// Of what is expected and there.
-    pub consistency: f32,
-    /// Of what is there and ruled out; subtracted.
-    pub contradiction: f32,
-    /// Of the baseline.
-    pub prior: f32,
-}
 
 /// A validated plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,5 +1,51 @@
-//! The module `ra_guard._core`.
+//! The module `ra_guard._core`: take, detach, call, wrap. `server/ra_guard/_core.pyi` states the boundary.
+
+// The stub documents what Python sees; the docs of the core, what it means.
+#![allow(missing_docs)]
+
+mod answer;
+mod buffers;
+mod engine;
+mod errors;
+mod functions;
+mod generation;
+mod log;
+mod time;
+mod writer;
+
 use pyo3::prelude::*;
 
-#[pymodule]
-mod _core {}
+#[pymodule(gil_used = false)]
+mod _core {
+    use super::*;
+
+    #[pymodule_export]
+    use answer::Answer;
+    #[pymodule_export]
+    use engine::Engine;
+    #[pymodule_export]
+    use errors::{CoreError, LogError, PlanError, RequestError, ShardError};
+    #[pymodule_export]
+    use functions::{bucket, check_plan, publish_manifest, seal_plan, space_fingerprint};
+    #[pymodule_export]
+    use generation::Generation;
+    #[pymodule_export]
+    use log::{describe_record, read_log};
+    #[pymodule_export]
+    use writer::ShardWriter;
+
+    use pyo3::types::PyTuple;
+    use ra_guard_core::kernel::Kernel;
+    use ra_guard_core::{limits, shard};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let kernels = Kernel::available();
+        module.add("KERNEL", Kernel::detect().name())?;
+        module.add("KERNELS", PyTuple::new(module.py(), kernels.iter().map(Kernel::name))?)?;
+        module.add("FORMAT_VERSION", shard::VERSION)?;
+        module.add("MAX_CANDIDATES", limits::MAX_CANDIDATES)?;
+        module.add("MAX_POOL", limits::MAX_POOL)?;
+        module.add("VARIANTS", errors::variants(module.py())?)
+    }
+}

@@ -23,7 +23,6 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
-mod dtype;
 mod prefetch;
 mod query;
 mod scalar;
@@ -31,7 +30,7 @@ mod scalar;
 mod tests;
 mod touch;
 
-pub use dtype::Dtype;
+pub use crate::shard::Dtype;
 pub use query::QueryVector;
 
 /// Bytes of a cache line. A row's stride is a multiple of it.

@@ -8,7 +8,7 @@ use crate::limits::MAX_NAME_BYTES;
 use crate::wire::reader::Malformed;
 
 /// A plan that is refused; the one in force stays.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum PlanError {
     /// The bytes are not a protobuf message.
     #[error("plan: {0}; wanted a serialised ra_guard.v1.SealedPlan")]
@@ -105,21 +105,6 @@ pub enum PlanError {
 impl PlanError {
     /// The variant's name.
     pub fn variant(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "Malformed",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::Checksum { .. } => "Checksum",
-            Self::Revision => "Revision",
-            Self::Key { .. } => "Key",
-            Self::Salt { .. } => "Salt",
-            Self::Ramp { .. } => "Ramp",
-            Self::Lease { .. } => "Lease",
-            Self::MissingWeights { .. } => "MissingWeights",
-            Self::Weight { .. } => "Weight",
-            Self::Domain { .. } => "Domain",
-            Self::DuplicateDomain { .. } => "DuplicateDomain",
-            Self::Space { .. } => "Space",
-            Self::Stale { .. } => "Stale",
-        }
+        self.into()
     }
 }

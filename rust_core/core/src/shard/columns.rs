@@ -113,18 +113,20 @@ impl Columns {
 
     /// Refuses what the format's numbers cannot count.
     pub(crate) fn check_size(&self) -> Result<(), ShardError> {
-        let bounds = [
-            ("rows", self.rows(), u64::from(Slot::FREE)),
-            ("boxes", self.boxes.len(), u64::from(u32::MAX)),
-            ("bytes of ids", self.ids.len(), (1 << 48) - 1),
-        ];
-        for (what, found, wanted) in bounds {
-            let found = found as u64;
-            if found > wanted {
-                return Err(ShardError::TooLarge { what, found, wanted });
-            }
-        }
-        Ok(())
+        check_counts(self.rows() as u64, self.boxes.len() as u64, self.ids.len() as u64)
+    }
+}
+
+/// Rows are numbered in 32 bits less the mark of a free slot, boxes in 32, bytes of ids in 48.
+fn check_counts(rows: u64, boxes: u64, id_bytes: u64) -> Result<(), ShardError> {
+    let bounds = [
+        ("rows", rows, u64::from(Slot::FREE)),
+        ("boxes", boxes, u64::from(u32::MAX)),
+        ("bytes of ids", id_bytes, (1 << 48) - 1),
+    ];
+    match bounds.into_iter().find(|(_, found, most)| found > most) {
+        Some((what, found, wanted)) => Err(ShardError::TooLarge { what, found, wanted }),
+        None => Ok(()),
     }
 }
 
@@ -138,4 +140,18 @@ fn check_codes(row: &Row<'_>, spec: &ShardSpec) -> Result<(), RowFault> {
         return Err(RowFault::UnknownLicence { code, licences });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_counts;
+
+    #[test]
+    fn counts_that_the_format_cannot_hold() {
+        let variant = |counts: (u64, u64, u64)| check_counts(counts.0, counts.1, counts.2).map_err(|e| e.variant());
+        assert_eq!(variant((u32::MAX.into(), u32::MAX.into(), (1 << 48) - 1)), Ok(()));
+        assert_eq!(variant((1 << 32, 0, 0)), Err("TooLarge"));
+        assert_eq!(variant((0, 1 << 32, 0)), Err("TooLarge"));
+        assert_eq!(variant((0, 0, 1 << 48)), Err("TooLarge"));
+    }
 }

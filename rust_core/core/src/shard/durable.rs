@@ -77,3 +77,19 @@ fn sync_folder_of(path: &Path) -> Result<(), ShardError> {
     };
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| ShardError::io(folder, source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_room_is_a_full_disk() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut staged = StagedFile::create(&folder.path().join("a.shard")).expect("an empty folder");
+        staged.file = OpenOptions::new().write(true).open("/dev/full").expect("the device that is always full");
+        let error = staged.write_at(b"x", 0).expect_err("no room");
+        assert_eq!(error.variant(), "DiskFull");
+        drop(staged);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+    }
+}

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::shard::layout::{MAX_BOXES, MIN_VERSION, VERSION};
 
 /// A shard or generation that cannot be written, published, opened or verified.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[allow(missing_docs, reason = "the message names every field")]
 pub enum ShardError {
     /// The file does not begin with the magic bytes.
@@ -91,7 +91,7 @@ pub enum ShardError {
 }
 
 /// Why a row is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[allow(missing_docs, reason = "the message names every field")]
 pub enum RowFault {
     /// Embedding of another dimension.
@@ -135,28 +135,8 @@ impl ShardError {
     /// Name of the variant, for programs; a bad row goes by the name of its fault.
     pub fn variant(&self) -> &'static str {
         match self {
-            ShardError::NotAShard { .. } => "NotAShard",
-            ShardError::Truncated { .. } => "Truncated",
-            ShardError::TrailingBytes { .. } => "TrailingBytes",
-            ShardError::FutureVersion { .. } => "FutureVersion",
-            ShardError::PastVersion { .. } => "PastVersion",
-            ShardError::ChecksumMismatch { .. } => "ChecksumMismatch",
-            ShardError::OutOfBounds { .. } => "OutOfBounds",
-            ShardError::Inconsistent { .. } => "Inconsistent",
-            ShardError::SpaceMismatch { .. } => "SpaceMismatch",
-            ShardError::DtypeMismatch { .. } => "DtypeMismatch",
-            ShardError::LabelsMismatch { .. } => "LabelsMismatch",
-            ShardError::CodesMismatch { .. } => "CodesMismatch",
-            ShardError::MissingFile { .. } => "MissingFile",
-            ShardError::AlreadyExists { .. } => "AlreadyExists",
-            ShardError::BadManifest { .. } => "BadManifest",
-            ShardError::NoGeneration { .. } => "NoGeneration",
-            ShardError::BadSpec { .. } => "BadSpec",
             ShardError::BadRow { fault, .. } => fault.variant(),
-            ShardError::TooLarge { .. } => "TooLarge",
-            ShardError::DiskFull { .. } => "DiskFull",
-            ShardError::Locked { .. } => "Locked",
-            ShardError::Io { .. } => "Io",
+            other => other.into(),
         }
     }
 
@@ -177,18 +157,6 @@ impl ShardError {
 impl RowFault {
     /// Name of the variant, for programs.
     pub fn variant(&self) -> &'static str {
-        match self {
-            RowFault::WrongLength { .. } => "WrongLength",
-            RowFault::NotFinite { .. } => "NotFinite",
-            RowFault::ZeroNorm => "ZeroNorm",
-            RowFault::NotUnit { .. } => "NotUnit",
-            RowFault::DuplicateId { .. } => "DuplicateId",
-            RowFault::BadId { .. } => "BadId",
-            RowFault::UnknownLabel { .. } => "UnknownLabel",
-            RowFault::UnknownDomain { .. } => "UnknownDomain",
-            RowFault::UnknownLicence { .. } => "UnknownLicence",
-            RowFault::BadDetection { .. } => "BadDetection",
-            RowFault::TooManyDetections { .. } => "TooManyDetections",
-        }
+        self.into()
     }
 }

@@ -12,6 +12,7 @@ use crate::shard::layout::{Dtype, RowRecord, StoredBox, fingerprint_hex};
 use crate::shard::manifest::{Manifest, current_number, shard_path};
 use crate::shard::map::prefetch;
 use crate::shard::open::Shard;
+use crate::shard::row::decode_embedding;
 
 /// A row of a generation. Only good for the generation whose lookup gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,9 +154,12 @@ impl Generation {
     /// The stored embedding of a row, [`stride`](Generation::stride) bytes; zeros where it has none. Panics as `record`.
     #[inline(always)]
     pub fn embedding(&self, handle: Handle) -> &[u8] {
-        let shard = &self.shards[handle.shard()];
-        let start = handle.row() * shard.stride;
-        &shard.embeddings[start..start + shard.stride]
+        self.shards[handle.shard()].embedding(handle.row())
+    }
+
+    /// The embedding of a row as numbers, `(dim,)`; zeros where it has none. Panics as `record`.
+    pub fn embedding_f32(&self, handle: Handle) -> Vec<f32> {
+        decode_embedding(self.embedding(handle), self.dim(), self.dtype(), self.record(handle).scale)
     }
 
     /// Asks for the first cache line of a row's embedding.
@@ -174,7 +178,7 @@ impl Generation {
 
     /// The perceptual hash of a row, 0 for none. Panics as `record`.
     pub fn phash(&self, handle: Handle) -> u64 {
-        self.shards[handle.shard()].phashes[handle.row()]
+        self.shards[handle.shard()].phash(handle.row())
     }
 
     /// The id of a row. Panics as `record`.

@@ -157,6 +157,18 @@ impl Shard {
         self.ids.get(start..end).unwrap_or_default()
     }
 
+    /// Stored embedding of a row below [`rows`](Shard::rows): its stride, zeros where it has none.
+    #[inline(always)]
+    pub fn embedding(&self, row: usize) -> &[u8] {
+        let start = row * self.stride;
+        &self.embeddings[start..start + self.stride]
+    }
+
+    /// Perceptual hash of a row below [`rows`](Shard::rows), 0 for none.
+    pub fn phash(&self, row: usize) -> u64 {
+        self.phashes[row]
+    }
+
     /// Boxes of a row below [`rows`](Shard::rows), by falling confidence; none where the file is damaged.
     pub fn boxes(&self, row: usize) -> &[StoredBox] {
         let (start, end) = (self.box_offsets[row] as usize, self.box_offsets[row + 1] as usize);

@@ -55,6 +55,16 @@ pub(crate) fn encode_embedding(values: &[f32], dim: usize, dtype: Dtype, out: &m
     Ok(scale)
 }
 
+/// The values of a stored embedding: what [`encode_embedding`] kept of them.
+pub(crate) fn decode_embedding(stored: &[u8], dim: usize, dtype: Dtype, scale: f32) -> Vec<f32> {
+    let value = |bytes: &[u8]| match dtype {
+        Dtype::F32 => bytes.try_into().map_or(f32::NAN, f32::from_le_bytes),
+        Dtype::F16 => bytes.try_into().map_or(f32::NAN, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::I8 => f32::from(bytes[0] as i8) * scale,
+    };
+    stored.chunks_exact(dtype.bytes_per_value()).take(dim).map(value).collect()
+}
+
 /// Length of a vector that may be stored, in f64.
 pub(crate) fn checked_norm(values: &[f32], dim: usize) -> Result<f64, RowFault> {
     if values.len() != dim {

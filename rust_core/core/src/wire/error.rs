@@ -6,7 +6,7 @@ use super::reader::Malformed;
 use crate::limits::{MAX_CANDIDATES, MAX_DIM, MAX_POOL, UNIT_LENGTH_TOLERANCE};
 
 /// A request that is refused. `field` is the name in `ra_guard.v1.RerankRequest`, dotted for nested ones.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum RequestError {
     /// The bytes are not a protobuf message.
     #[error("request: {0}; allowed: a serialised ra_guard.v1.RerankRequest")]
@@ -160,27 +160,7 @@ pub enum RequestError {
 impl RequestError {
     /// The variant's name.
     pub fn variant(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "Malformed",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::Missing { .. } => "Missing",
-            Self::Empty { .. } => "Empty",
-            Self::TooLong { .. } => "TooLong",
-            Self::TooMany { .. } => "TooMany",
-            Self::NoCandidates => "NoCandidates",
-            Self::DuplicateCandidate { .. } => "DuplicateCandidate",
-            Self::BaselineScoresCount { .. } => "BaselineScoresCount",
-            Self::BaselineScoreNotFinite { .. } => "BaselineScoreNotFinite",
-            Self::TopK { .. } => "TopK",
-            Self::PoolSize { .. } => "PoolSize",
-            Self::EmbeddingLength { .. } => "EmbeddingLength",
-            Self::EmbeddingNotFinite { .. } => "EmbeddingNotFinite",
-            Self::EmbeddingZeroNorm => "EmbeddingZeroNorm",
-            Self::EmbeddingNotUnit { .. } => "EmbeddingNotUnit",
-            Self::Space { .. } => "Space",
-            Self::UnknownDomain { .. } => "UnknownDomain",
-            Self::UnknownLabel { .. } => "UnknownLabel",
-        }
+        self.into()
     }
 }
 

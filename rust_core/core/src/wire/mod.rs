@@ -18,7 +18,7 @@ pub mod writer;
 pub use candidates::{Candidates, Ids, Pool};
 pub use embedding::{Embedding, check_fingerprint};
 pub use error::RequestError;
-pub use request::{Query, Request, RequestScratch, decode};
-pub use response::{
-    ExpectationSource, ExplanationColumns, Reason, ResponseFields, StageTimes, Status,
+pub use request::{Query, Request, RequestScratch, Strings, decode};
+pub use response::{Counts, 
+    ExplanationColumns, Reason, ResponseFields, StageTimes, Status,
 };

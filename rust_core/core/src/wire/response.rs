@@ -4,7 +4,7 @@ use super::candidates::Candidates;
 use super::writer::Writer;
 use crate::assign::Arm;
 use crate::detection::Detection;
-use crate::plan::Weights;
+use crate::score::{ExpectationSource, Weights};
 
 /// `ra_guard.v1.Status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,16 @@ pub enum Reason {
     Internal = 9,
 }
 
+impl Status {
+    /// Every status, in the order of its number on the wire, which starts at 1.
+    pub const ALL: [Self; 3] = [Self::Reranked, Self::Partial, Self::Baseline];
+
+    /// The status of a number on the wire.
+    pub fn from_wire(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&status| status as u8 == number)
+    }
+}
+
 impl Reason {
     /// Every reason, in the order of its number on the wire.
     pub const ALL: [Self; 10] = [
@@ -63,21 +73,6 @@ impl Reason {
     pub fn from_wire(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
-}
-
-/// `ra_guard.v1.ExpectationSource`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum ExpectationSource {
-    /// Nothing was expected.
-    #[default]
-    None = 0,
-    /// Labels that the request requires.
-    Request = 1,
-    /// Labels named in the query text.
-    QueryWords = 2,
-    /// Labels whose embeddings resemble the query's.
-    Similarity = 3,
 }
 
 /// Counts of candidates by what became of them.

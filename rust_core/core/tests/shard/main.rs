@@ -2,5 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage should say where it stopped")]
 
+mod crash;
+mod damage;
+mod disk_full;
 mod fixture;
+mod generations;
+mod golden;
+mod lookup;
+mod refusals;
 mod round_trip;

@@ -1,0 +1,139 @@
+//! Why a candidate log cannot be written or read: one variant per cause.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A candidate log that cannot be written or read.
+#[derive(Debug, Error, strum::IntoStaticStr, strum::VariantNames)]
+pub enum LogError {
+    /// Not a segment.
+    #[error(
+        "candidate log: found another kind of file, wanted one that starts with RAGCLOG; check the path"
+    )]
+    NotALog,
+    /// A segment without a whole header.
+    #[error(
+        "candidate log: found {found} bytes, wanted a header of 64; nothing was written to this segment"
+    )]
+    TornHeader {
+        /// Bytes found.
+        found: usize,
+    },
+    /// Written by a newer build.
+    #[error(
+        "candidate log: found {what} version {found}, wanted at most {supported}; read it with a newer build"
+    )]
+    FutureVersion {
+        /// "format" or "record".
+        what: &'static str,
+        /// Version found.
+        found: u32,
+        /// Newest version that this build reads.
+        supported: u32,
+    },
+    /// Bytes that no crash explains.
+    #[error(
+        "candidate log: found {what} at byte {offset}; damaged: restore the file, or keep the records before it"
+    )]
+    Corrupt {
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A sealed segment without its end.
+    #[error(
+        "candidate log: found {records} records and no end frame, wanted one in a .log file; cut short: restore it"
+    )]
+    Unsealed {
+        /// Intact records found.
+        records: u64,
+    },
+    /// A record whose parts do not add up.
+    #[error("candidate log record: found {found} for {field}, wanted {wanted}")]
+    BadRecord {
+        /// The part.
+        field: &'static str,
+        /// What it holds.
+        found: u64,
+        /// What it may hold.
+        wanted: &'static str,
+    },
+    /// Recovery of a segment that its writer still holds.
+    #[error(
+        "candidate log: found {path} locked by its writer, wanted one left behind; let the writer seal it"
+    )]
+    InUse {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// Recovery of something else than an open segment.
+    #[error(
+        "candidate log: found {path}, wanted a segment that ends in .open; sealed ones need no recovery"
+    )]
+    NotOpen {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A writer name that cannot be part of a file name.
+    #[error("candidate log writer: found {found:?}, wanted 1..32 characters of A-Z a-z 0-9 _ . -")]
+    WriterName {
+        /// The name.
+        found: String,
+    },
+    /// The writing thread ended early.
+    #[error(
+        "candidate log: found its writer gone, wanted it running; restart the process and report the fault"
+    )]
+    WriterGone,
+    /// The writing thread could not be started.
+    #[error("candidate log: cannot start its writer: {source}")]
+    Thread {
+        /// The system's error.
+        source: io::Error,
+    },
+    /// No space left.
+    #[error(
+        "candidate log: found no space to {action} {path}; make room, records are dropped and counted until then"
+    )]
+    DiskFull {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+    },
+    /// Any other failure of the file system.
+    #[error("candidate log: cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl LogError {
+    /// The variant's name.
+    pub fn variant(&self) -> &'static str {
+        self.into()
+    }
+
+    /// Turns the system's error into this one, told what was tried on which file.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                action,
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One segment as it is written: header, frames, end frame.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::error::LogError;
+
+/// The version that this build writes, and the newest that it reads.
+pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const MAGIC: [u8; 8] = *b"RAGCLOG\n";
+pub(super) const HEADER_BYTES: usize = size_of::<Header>();
+pub(super) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
+pub(super) const END_FRAME_BYTES: usize = FRAME_HEADER_BYTES + 8;
+const MAX_WRITER_BYTES: usize = 32;
+
+/// See FORMAT.md.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Header {
+    pub(super) magic: [u8; 8],
+    pub(super) version: U32,
+    pub(super) zero: U32,
+    pub(super) created_unix_ns: U64,
+    pub(super) writer: [u8; MAX_WRITER_BYTES],
+    pub(super) zero_too: U32,
+    pub(super) crc: U32,
+}
+
+impl Header {
+    fn new(writer: &str, created_unix_ns: u64) -> Self {
+        let mut padded = [0; MAX_WRITER_BYTES];
+        padded[..writer.len()].copy_from_slice(writer.as_bytes());
+        let mut header = Self {
+            magic: MAGIC,
+            version: U32::new(FORMAT_VERSION),
+            zero: U32::ZERO,
+            created_unix_ns: U64::new(created_unix_ns),
+            writer: padded,
+            zero_too: U32::ZERO,
+            crc: U32::ZERO,
+        };
+        header.crc = U32::new(header.computed_crc());
+        header
+    }
+
+    pub(super) fn computed_crc(&self) -> u32 {
+        crc32fast::hash(&self.as_bytes()[..HEADER_BYTES - 4])
+    }
+}
+
+/// See FORMAT.md.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct FrameHeader {
+    pub(super) length: U32,
+    pub(super) length_check: U32,
+    pub(super) crc: U32,
+}
+
+impl FrameHeader {
+    fn new(length: u32, crc: u32) -> Self {
+        Self {
+            length: U32::new(length),
+            length_check: U32::new(!length),
+            crc: U32::new(crc),
+        }
+    }
+}
+
+pub(super) fn is_writer_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=MAX_WRITER_BYTES).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Appends a frame whose CRC is still to be filled in: the caller's time is dearer than the writing thread's.
+pub(super) fn append_frame(out: &mut Vec<u8>, payload: &[u8]) {
+    out.extend_from_slice(FrameHeader::new(payload.len() as u32, 0).as_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Bytes of the frame that `frames` starts with; `None` when there is no whole one.
+pub(super) fn frame_length(frames: &[u8]) -> Option<usize> {
+    let (header, rest) = FrameHeader::ref_from_prefix(frames).ok()?;
+    let payload = rest.get(..header.length.get() as usize)?;
+    Some(FRAME_HEADER_BYTES + payload.len())
+}
+
+/// Fills in the CRCs that [`append_frame`] left out.
+pub(super) fn complete_frames(mut frames: &mut [u8]) {
+    while let Some(length) = frame_length(frames) {
+        let (frame, rest) = frames.split_at_mut(length);
+        let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
+        let length = payload.len() as u32;
+        header.copy_from_slice(FrameHeader::new(length, crc32fast::hash(payload)).as_bytes());
+        frames = rest;
+    }
+}
+
+pub(super) fn end_frame(records: u64) -> [u8; END_FRAME_BYTES] {
+    let mut frame = [0; END_FRAME_BYTES];
+    let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
+    payload.copy_from_slice(&records.to_le_bytes());
+    header.copy_from_slice(FrameHeader::new(0, crc32fast::hash(payload)).as_bytes());
+    frame
+}
+
+/// A segment being written, under its `.open` name.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    file: File,
+    path: PathBuf,
+    /// Bytes that are whole frames.
+    length: u64,
+    records: u64,
+    /// A failed write left part of a frame behind.
+    torn: bool,
+}
+
+impl OpenSegment {
+    /// Creates and locks a segment, with its header. Nothing is left behind on failure.
+    pub(super) fn create(
+        path: PathBuf,
+        writer: &str,
+        created_unix_ns: u64,
+    ) -> Result<Self, LogError> {
+        let file = File::create_new(&path).map_err(LogError::io("create", &path))?;
+        let mut segment = Self {
+            file,
+            path,
+            length: 0,
+            records: 0,
+            torn: false,
+        };
+        if let Err(error) = segment.begin(writer, created_unix_ns) {
+            // The first error is the one to report, whether or not the empty file can be removed.
+            drop(std::fs::remove_file(&segment.path));
+            return Err(error);
+        }
+        Ok(segment)
+    }
+
+    fn begin(&mut self, writer: &str, created_unix_ns: u64) -> Result<(), LogError> {
+        let locked = flock(&self.file, FlockOperation::NonBlockingLockExclusive);
+        locked.map_err(|error| LogError::io("lock", &self.path)(error.into()))?;
+        self.write(Header::new(writer, created_unix_ns).as_bytes())?;
+        sync_folder(&self.path)
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn has_records(&self) -> bool {
+        self.records > 0
+    }
+
+    /// True when nothing may be appended any more.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Appends whole frames. After a failure the segment ends where it did before, or is torn.
+    pub(super) fn append(&mut self, frames: &[u8], records: u64) -> Result<(), LogError> {
+        self.write(frames)?;
+        self.records += records;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        self.file
+            .sync_data()
+            .map_err(LogError::io("fsync", &self.path))
+    }
+
+    /// Completes the segment and gives it its `.log` name.
+    pub(super) fn seal(mut self) -> Result<PathBuf, LogError> {
+        self.write(&end_frame(self.records))?;
+        self.file
+            .sync_all()
+            .map_err(LogError::io("fsync", &self.path))?;
+        let sealed = self.path.with_extension("log");
+        std::fs::rename(&self.path, &sealed).map_err(LogError::io("rename", &self.path))?;
+        sync_folder(&sealed)?;
+        Ok(sealed)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        if let Err(error) = self.file.write_all(bytes) {
+            self.torn = self.cut_back().is_err();
+            return Err(LogError::io("write", &self.path)(error));
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Drops what a failed write left of a frame, so that the next one starts on a boundary.
+    fn cut_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length)).map(drop)
+    }
+}
+
+/// Makes the names in a file's folder durable.
+pub(super) fn sync_folder(file: &Path) -> Result<(), LogError> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(LogError::io("fsync", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        let path = PathBuf::from("/dev/full");
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .expect("every Linux has it");
+        let mut segment = OpenSegment {
+            file,
+            path,
+            length: 0,
+            records: 0,
+            torn: false,
+        };
+        let error = segment.append(b"frame", 1).expect_err("a full disk");
+        assert_eq!(error.variant(), "DiskFull");
+        assert!(!segment.has_records());
+        assert!(
+            segment.is_torn(),
+            "a device, unlike a file, cannot be cut back"
+        );
+    }
+}
