@@ -73,7 +73,7 @@ def _measure(setting: Setting, dtype: str) -> Mapping[str, rounds.Latency]:
     gallery = synth.gallery(setting.rows, dtype, setting.state)
     generation = gallery.open()
     jobs = draw_jobs(generation, setting.rows, setting.calls * (setting.rounds + 1), dtype)
-    seen = Rows200(gallery.mapped_rows(), row_scales(setting.rows, dtype))
+    seen = Rows200(gallery.mapped_rows(), scales_of(setting.rows, dtype))
     variants: dict[str, Variant] = {OURS: _ours(generation), **libraries(seen)}
     for job in jobs[:20]:
         check(variants, job, dtype)
@@ -98,7 +98,7 @@ def draw_jobs(generation: _core.Generation, rows: int, count: int, dtype: str) -
     """Jobs over distinct random rows; every twentieth query is new, since queries stay in the cache anyway."""
     rng = np.random.default_rng(17)
     asked = workload.queries(20, 19)
-    stored, scales = synth.stored(asked, dtype)
+    stored, scales = synth.stored_queries(asked, dtype)
     jobs = []
     for number in range(count):
         chosen, query = workload.distinct_rows(rng, rows, CANDIDATES), number % len(asked)
@@ -107,13 +107,13 @@ def draw_jobs(generation: _core.Generation, rows: int, count: int, dtype: str) -
     return jobs
 
 
-def row_scales(rows: int, dtype: str) -> Vectors:
+def scales_of(rows: int, dtype: str) -> Vectors:
     """``(rows,)``: what a stored value of each row is multiplied by; ones but for i8."""
     if dtype != "i8":
         return np.ones(0, np.float32)
     scales = np.empty(rows, np.float32)
     # Rotating a row moves its values and leaves their maximum: every block has the scales of block 0.
-    of_block = np.abs(synth.block().embeddings).max(axis=1) / np.float32(127)
+    of_block = synth.row_scales(workload.unit_rows(synth.block().embeddings))
     for start, end in synth.spans(rows):
         scales[start:end] = of_block[: end - start]
     return scales
@@ -179,8 +179,8 @@ def _faiss_by_index(seen: Rows200) -> Variant:
 
 def check(variants: Mapping[str, Variant], job: Job, dtype: str) -> None:
     """Refuses a variant whose cosines or ranking differ from those of the exact sum over the stored rows."""
-    rows = synth.decoded(synth.embeddings_of(job.rows), dtype).astype(np.float64)
-    query = synth.decoded(job.query[None], dtype)[0] if dtype == "i8" else job.query
+    rows = synth.decoded(*synth.stored(synth.embeddings_of(job.rows), dtype)).astype(np.float64)
+    query = job.query if dtype != "i8" else job.stored_query.astype(np.float32) * job.scale
     exact = rows @ query.astype(np.float64)
     error = score_error(dtype)
     for name, variant in variants.items():

@@ -31,9 +31,10 @@ def cosine_range() -> tuple[float, float]:
 
 def exact_scores(question: Question, dtype: str) -> Exact:
     """``(candidates,)`` float64: final scores over rows stored in that type."""
-    rows = synth.decoded(synth.embeddings_of(question.rows), dtype).astype(np.float64)
-    # A kernel for i8 rounds the query as the writer rounds a row.
-    query = synth.decoded(question.query[None], dtype)[0] if dtype == "i8" else question.query
+    rows = synth.decoded(*synth.stored(synth.embeddings_of(question.rows), dtype)).astype(np.float64)
+    query = question.query
+    if dtype == "i8":  # both sides of an i8 product are rounded
+        query = synth.decoded(*synth.stored_queries(query[None], dtype))[0]
     low, high = cosine_range()
     weights = workload.WEIGHTS
     scaled = (rows @ query.astype(np.float64) - low) / (high - low)

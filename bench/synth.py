@@ -145,19 +145,38 @@ def presence_matrix(rows: int) -> npt.NDArray[np.uint16]:
 
 
 def stored(vectors: Vectors, dtype: str) -> tuple[npt.NDArray[np.generic], Vectors]:
-    """What a shard of that type keeps of rows: the values, and the ``(n,)`` scale that turns them back."""
-    ones = np.ones(len(vectors), np.float32)
+    """What a shard of that type keeps of rows: the values, and the ``(n,)`` scale that turns them back.
+
+    Follows shard/FORMAT.md to the bit, so that an i8 value on the edge between two steps falls on the same side.
+    """
+    unit = workload.unit_rows(vectors)
     if dtype != "i8":
-        return vectors.astype(STORED_TYPES[dtype]), ones
-    scales = (np.abs(vectors).max(axis=1) / np.float32(127)).astype(np.float32)
-    steps = vectors / scales[:, None]
-    return np.trunc(steps + np.copysign(np.float32(0.5), steps)).astype(np.int8), scales
+        return unit.astype(STORED_TYPES[dtype]), np.ones(len(unit), np.float32)
+    scales = row_scales(unit)
+    return _half_away_from_zero((unit / scales[:, None]).astype(np.float64)), scales
 
 
-def decoded(vectors: Vectors, dtype: str) -> Vectors:
-    """Rows as a shard of that type gives them back."""
-    values, scales = stored(vectors, dtype)
+def stored_queries(queries: Vectors, dtype: str) -> tuple[npt.NDArray[np.generic], Vectors]:
+    """Queries in the type of the rows, as kernel/query.rs rounds them for i8, and the scale of each."""
+    if dtype != "i8":
+        return queries.astype(STORED_TYPES[dtype]), np.ones(len(queries), np.float32)
+    steps = 127 / np.abs(queries).max(axis=1, keepdims=True).astype(np.float64)
+    return _half_away_from_zero(queries * steps), row_scales(queries)
+
+
+def row_scales(vectors: Vectors) -> Vectors:
+    """``(n,)``: one step of i8 in each row."""
+    scales: Vectors = (np.abs(vectors).max(axis=1) / np.float32(127)).astype(np.float32)
+    return scales
+
+
+def decoded(values: npt.NDArray[np.generic], scales: Vectors) -> Vectors:
+    """``(n, DIM)`` float32: what stored values stand for."""
     return values.astype(np.float32) * scales[:, None]
+
+
+def _half_away_from_zero(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
+    return np.trunc(steps + np.copysign(0.5, steps)).clip(-127, 127).astype(np.int8)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_presence_is_a_noisy_or_over_the_boxes_of_a_label() -> None:
 def test_stored_rows_come_back_within_half_a_step_of_their_largest_value(dtype: str, error: float) -> None:
     rows = synth.embeddings_of(SPREAD)
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    assert np.all(np.abs(synth.decoded(rows, dtype) - rows) <= largest * (error + 1e-7))
+    assert np.all(np.abs(synth.decoded(*synth.stored(rows, dtype)) - rows) <= largest * (error + 1e-7))
 
 
 def test_the_rival_gives_the_documented_ranking(rival: baseline.NumpyReranker, asked: list[Question]) -> None:
