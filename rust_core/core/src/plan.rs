@@ -132,16 +132,13 @@ impl PlanCell {
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = self.load().as_deref() {
-            let same = current.revision == revision && current.checksum == plan.checksum;
-            if !same && revision <= current.revision {
-                return Err(PlanError::Stale {
-                    found: revision,
-                    in_force: current.revision,
-                });
+        match self.load().as_deref() {
+            Some(current) if current.revision == revision && current.checksum == plan.checksum => {}
+            Some(current) if current.revision >= revision => {
+                return Err(PlanError::Stale { found: revision, in_force: current.revision });
             }
+            _ => self.plan.store(Some(Arc::new(plan))),
         }
-        self.plan.store(Some(Arc::new(plan)));
         self.renew(now_ns);
         Ok(revision)
     }

@@ -6,6 +6,7 @@
 //! what is queued every few milliseconds. A full queue or a failing disk costs records, which are counted by arm, and
 //! never time.
 
+mod decode;
 mod error;
 mod queue;
 mod read;
@@ -18,10 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+pub use decode::{Column, PoolIds, Positions, Record};
 pub use error::LogError;
 pub use queue::{Dropped, LogCounters};
 pub use read::{Ending, Records, Segment, read_segment};
-pub use record::{Column, Positions, Record, RecordFields, ScoreColumns};
+pub use record::{RecordFields, ScoreColumns};
 pub use recover::recover;
 
 use queue::Shared;

@@ -117,7 +117,7 @@ impl<'a> Records<'a> {
         };
         let length = header.length.get();
         if header.length_check.get() != !length {
-            return self.torn_if(is_zero(rest), "a frame's length that fails its check");
+            return self.torn_if(is_zero(after), "a frame's length that fails its check");
         }
         if length == 0 {
             return self.end_frame(header, after);

@@ -1,0 +1,270 @@
+"""The composition root of a worker: every part is made here, given what it needs, started and stopped in order.
+
+Only this file knows the data path, the control path and the gallery at once.
+"""
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from ra_guard import _core
+from ra_guard._core import Engine, Generation
+from ra_guard.config import Settings
+from ra_guard.experiments.model import Author
+from ra_guard.experiments.publish import ControlFolder
+from ra_guard.experiments.replicas import PlanWatcher, ReplicaBoard
+from ra_guard.gallery.cold import ColdFeatures
+from ra_guard.gallery.folder import GalleryFolder
+from ra_guard.gallery.label_embeddings import open_feature_space
+from ra_guard.gallery.pools import Pools
+from ra_guard.models.imaging import Limits
+from ra_guard.models.space import Space
+from ra_guard.rpc import reranker
+from ra_guard.rpc.experiment_admin import ExperimentAdmin, experiment_admin_handlers
+from ra_guard.rpc.health import Health, canary_probe
+from ra_guard.rpc.interceptors import ErrorBoundary
+from ra_guard.rpc.server import Server, Services
+from ra_guard.rpc.streams import OpenStreams
+from ra_guard.serving.admission import Admission
+from ra_guard.serving.breaker import CircuitBreaker
+from ra_guard.serving.cold import ColdQueue
+from ra_guard.serving.executor import HandlerPool
+from ra_guard.serving.generation_watch import GenerationLoader, GenerationWatcher
+from ra_guard.serving.rerank import Reranking
+from ra_guard.serving.triton import TritonModels
+from ra_guard.telemetry import exporters
+from ra_guard.telemetry.drain import Drain
+from ra_guard.telemetry.gauges import register_gauges
+from ra_guard.telemetry.log import configure_logging
+from ra_guard.telemetry.metrics import Metrics
+from ra_guard.telemetry.records import Records
+from ra_guard.telemetry.traces import Traces
+
+EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
+MESSAGE_OVERHEAD_BYTES = 65_536
+"""Around an image in an admin message."""
+COLD_CLOSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceModels:
+    """The models behind Triton, with the fingerprint of the space that they embed into."""
+
+    space: str
+    triton: TritonModels
+
+    def embed_text(self, text: str, timeout_s: float) -> npt.NDArray[np.float32]:
+        """``(dim,) float32``, unit length."""
+        return self.triton.embed_text(text, timeout_s)
+
+
+class CurrentPools:
+    """The candidate pools of the generation in service."""
+
+    def __init__(self, folder: GalleryFolder) -> None:
+        self._folder = folder
+        self._pools: Pools | None = None
+
+    def prepare(self, generation: Generation) -> None:
+        """Opens the pools of the generation that is about to serve."""
+        self._pools = Pools.open(self._folder.path, generation)
+
+    def search(self, vector: bytes, domain: str, k: int) -> list[bytes]:
+        """Ids nearest to a vector; none before the first generation."""
+        pools = self._pools
+        return [] if pools is None else pools.search(vector, domain, k)
+
+
+class Worker:
+    """One serving process, from settings. `start` returns once it serves, `drain` once every call is answered."""
+
+    def __init__(self, settings: Settings, *, index: int, port: int) -> None:
+        self._settings = settings
+        replica = f"{settings.experiment.replica or f'{socket.gethostname()}-{os.getppid()}'}-{index}"
+        self._log = configure_logging(settings.log.level, worker=index)
+        self._records = Records(settings.telemetry.queue, time.monotonic_ns)
+        self._core = _engine(settings, index)
+        self._telemetry = self._make_telemetry(index, replica)
+        self._models = _models(settings)
+        self._cold = self._make_cold()
+        self._make_plans(replica)
+        self._make_generations()
+        self._make_server(port)
+        register_gauges(self._metrics, self._core, self._records, self._admission, self._pool, self._cold)
+
+    def start(self) -> None:
+        """Loads plan and generation, warms them, then opens the port."""
+        self._telemetry.start()
+        self._poll_plan()
+        self._plan_thread.start()
+        self._generations.start()
+        if self._cold is not None:
+            self._cold.start()
+        self._server.start()
+        generation = self._core.generation()
+        self._log.info(
+            "serving",
+            port=self._server.port,
+            kernel=_core.KERNEL,
+            generation=0 if generation is None else generation.number,
+            rows=0 if generation is None else generation.rows,
+            plan_revision=self._core.plan_revision(),
+        )
+
+    def drain(self) -> None:
+        """Ends in the order in which calls depend on the parts: no call in flight is lost, no record unwritten."""
+        self._log.info("draining", grace_s=self._settings.server.drain_grace_s)
+        self._server.drain()
+        self._pool.shutdown()
+        if self._cold is not None:
+            self._cold.close(COLD_CLOSE_S)
+        self._generations.close()
+        self._plan_stop.set()
+        self._plan_thread.join()
+        if self._models is not None:
+            self._models.triton.close()
+        self._core.flush_log()
+        self._telemetry.close()
+        self._log.info("drained")
+
+    def _make_telemetry(self, index: int, replica: str) -> Drain:
+        settings, report = self._settings, self._records.report
+        resource = exporters.resource(index, replica)
+        readers = exporters.metric_readers(
+            settings.telemetry, host=settings.server.host, worker=index, report=report
+        )
+        self._metrics = Metrics(readers, resource)
+        return Drain(
+            self._records,
+            log=self._log,
+            calls=settings.log.calls,
+            metrics=self._metrics,
+            traces=Traces(exporters.span_processors(settings.telemetry), resource, settings.telemetry.sample),
+        )
+
+    def _make_cold(self) -> ColdQueue | None:
+        settings, models = self._settings, self._models
+        space_dir = settings.space_dir()
+        if models is None or space_dir is None or settings.cold.queue == 0:
+            return None
+        timeout_s = settings.triton.timeout_ms / 1000
+        features = ColdFeatures(
+            GalleryFolder(settings.gallery_dir),
+            models.triton,
+            lambda: open_feature_space(models.triton, space_dir, settings.gallery.dtype, timeout_s),
+            Limits(settings.gallery.max_image_bytes, settings.gallery.max_image_pixels),
+            lambda: datetime.now(UTC),
+            timeout_s=timeout_s * settings.cold.batch,
+        )
+        return ColdQueue(
+            features,
+            capacity=settings.cold.queue,
+            batch=settings.cold.batch,
+            retry_s=settings.cold.retry_s,
+            report=self._records.report,
+        )
+
+    def _make_plans(self, replica: str) -> None:
+        experiment = self._settings.experiment
+        self._control = ControlFolder(self._settings.control_dir)
+        publisher = self._control.ensure(experiment.key, Author("ra-guard serve", "first start of this server"))
+        board = ReplicaBoard(self._control.folder(experiment.key) / "replicas")
+        self._plans = PlanWatcher(publisher.plan, self._core, board, replica)
+        self._plan_stop = threading.Event()
+        self._plan_thread = threading.Thread(
+            target=self._plans.run,
+            args=(self._plan_stop, self._records.report, experiment.poll_s),
+            name="plan-watch",
+            daemon=True,
+        )
+
+    def _poll_plan(self) -> None:
+        try:
+            self._plans.poll()
+        except Exception as error:  # noqa: BLE001 (no valid plan: the baseline is served until one comes)
+            self._records.report(error)
+
+    def _make_generations(self) -> None:
+        gallery = self._settings.gallery
+        self._pools = CurrentPools(GalleryFolder(self._settings.gallery_dir))
+        loader = GenerationLoader(
+            self._core,
+            self._settings.gallery_dir,
+            memory_limit_bytes=gallery.memory_limit_bytes,
+            prepare=self._pools.prepare,
+        )
+        self._generations = GenerationWatcher(loader, poll_s=gallery.poll_s, report=self._records.report)
+
+    def _make_server(self, port: int) -> None:
+        server, report = self._settings.server, self._records.report
+        self._admission = Admission(server.capacity_candidates)
+        self._pool = HandlerPool(server.handler_threads, server.shed_queue_delay_ms * 1_000_000)
+        reranking = Reranking(
+            self._core,
+            self._admission,
+            text_waits=server.handler_threads - 1,
+            report=report,
+            texts=self._models,
+            pools=self._pools,
+            cold=self._cold,
+            cold_mode=self._settings.cold.mode,
+        )
+        streams = OpenStreams(server.max_streams)
+        size = server.max_request_bytes
+        unary = reranker.Rerank(reranking, self._pool, self._records, max_request_bytes=size)
+        stream = reranker.RerankStream(reranking, streams, self._records, max_request_bytes=size)
+        experiment_admin = experiment_admin_handlers(ExperimentAdmin(self._control, self._plans))
+        services = Services(
+            handlers=(reranker.reranker_handlers(unary, stream), ErrorBoundary(experiment_admin, report)),
+            names=(reranker.SERVICE, EXPERIMENT_ADMIN),
+            health=Health(
+                {reranker.SERVICE: canary_probe(self._core), EXPERIMENT_ADMIN: self._control_answers},
+                interval_s=self._settings.worker.canary_s,
+                report=report,
+            ),
+            streams=streams,
+        )
+        self._server = Server(
+            services,
+            address=f"{server.host}:{port}",
+            max_message_bytes=max(size, self._settings.gallery.max_image_bytes) + MESSAGE_OVERHEAD_BYTES,
+            drain_grace_s=server.drain_grace_s,
+        )
+
+    def _control_answers(self) -> bool:
+        """The control folder can be read and holds our experiment."""
+        return self._settings.experiment.key in self._control.stored_keys()
+
+
+def _engine(settings: Settings, index: int) -> Engine:
+    settings.candidate_log_dir.mkdir(parents=True, exist_ok=True)
+    return Engine(
+        query_cache_entries=settings.cold.query_cache_entries,
+        log_dir=str(settings.candidate_log_dir),
+        log_queue_bytes=settings.log.queue_bytes,
+        log_segment_bytes=settings.log.segment_bytes,
+        log_writer=str(index),
+    )
+
+
+def _models(settings: Settings) -> SpaceModels | None:
+    """The models behind Triton; None when Triton is not configured or no space is built."""
+    folder = settings.space_dir()
+    if not settings.triton.url or folder is None:
+        return None
+    space = Space.load(folder)
+    breaker = CircuitBreaker(failures=settings.triton.breaker_failures, reset_s=settings.triton.breaker_reset_s)
+    triton = TritonModels(
+        settings.triton.url,
+        space=space,
+        timeout_s=settings.triton.timeout_ms / 1000,
+        max_in_flight=settings.triton.max_in_flight,
+        breaker=breaker,
+    )
+    return SpaceModels(space.fingerprint, triton)

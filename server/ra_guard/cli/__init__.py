@@ -1,0 +1,64 @@
+"""The command line. Each group is a file of its own, loaded when it is used.
+
+Results go to stdout, errors to stderr on one line: found, wanted, cure. Exit codes: 0 done, 1 the operation
+failed, 2 the input was wrong.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+
+from ra_guard import _core
+from ra_guard.errors import RaGuardError
+
+app = cyclopts.App(name="ra-guard", help="Reranks image search results, and proves online that it helps.")
+app.command("ra_guard.cli.serve:app", name="serve", help="Serve until SIGTERM.")
+app.command("ra_guard.cli.rerank:app", name="rerank", help="Rerank candidates for one query.")
+app.command("ra_guard.cli.gallery:app", name="gallery", help="Ingest, describe and verify the gallery.")
+app.command("ra_guard.cli.models:app", name="models", help="List, build and pull embedding spaces.")
+app.command("ra_guard.cli.demo:app", name="demo", help="Show the product at work on real photographs.")
+app.command("ra_guard.cli.experiment:app", name="experiment", help="Watch and change the experiment.")
+
+FAILED = 1
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code. ``arguments`` default to those of the process."""
+    try:
+        code = app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except cyclopts.CycloptsError as error:
+        return _refuse(f"{error} See ra-guard --help.", WRONG_INPUT)
+    except (RaGuardError, _core.CoreError) as error:
+        return _refuse(str(error), WRONG_INPUT if _is_wrong_input(error) else FAILED)
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Python would complain again when it flushes at exit.
+        sys.stdout = None
+        return FAILED
+    except OSError as error:
+        return _refuse(f"found {error}, wanted to read or write it, check the path and its permissions", FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _is_wrong_input(error: Exception) -> bool:
+    # Imported here because only a failure needs them: --help should not wait for gRPC.
+    from ra_guard.client import CallFailed
+    from ra_guard.experiments.model import InvalidInput, UnknownExperiment
+
+    if isinstance(error, CallFailed):
+        return error.status in {"INVALID_ARGUMENT", "NOT_FOUND"}
+    return isinstance(error, InvalidInput | UnknownExperiment | _core.RequestError)

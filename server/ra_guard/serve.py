@@ -1,0 +1,181 @@
+"""The supervisor: reserves the port, starts the workers, starts dead ones again, passes SIGTERM on.
+
+It answers no calls and imports no gRPC. Workers are started as fresh programs, never forked.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from ra_guard.config import Settings, child_environment
+from ra_guard.errors import PortInUse
+from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY, Orders
+
+POLL_S: Final = 0.05
+LONGEST_BACKOFF_S: Final = 30.0
+STABLE_AFTER_S: Final = 60.0
+"""A worker that lived this long starts its count of deaths over."""
+HOPELESS_DEATHS: Final = 3
+"""So many deaths of one worker before any was ever ready: starting again would not help."""
+KILL_AFTER_GRACE_S: Final = 10.0
+"""On top of server.drain_grace_s, for logs to be flushed."""
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+
+@dataclass
+class Slot:
+    """One worker's place: the process in it, and when the next one may start."""
+
+    orders: Orders
+    process: subprocess.Popen[str] | None = None
+    started_at: float = 0.0
+    deaths: int = 0
+    start_at: float = 0.0
+    ready: threading.Event = field(default_factory=threading.Event)
+
+
+class Supervisor:
+    """Keeps ``server.workers`` workers running until it is told to stop."""
+
+    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+        """Reserves the port at once. Raises PortInUse."""
+        self._settings = settings
+        self._log = log
+        self._stopping = threading.Event()
+        self._was_ready = False
+        self._reservation, self.port = reserve_port(settings.server.host, settings.server.port)
+        cpus = sorted(os.sched_getaffinity(0)) if settings.server.pin_workers else []
+        self._slots = [
+            Slot(Orders(settings=settings, index=index, port=self.port, cpu=cpus[index % len(cpus)] if cpus else None))
+            for index in range(settings.server.workers)
+        ]
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run."""
+        return [slot.process.pid for slot in self._slots if slot.process is not None and slot.process.poll() is None]
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """True once every worker has its features warm and its port open."""
+        deadline = time.monotonic() + timeout_s
+        return all(slot.ready.wait(max(0.0, deadline - time.monotonic())) for slot in self._slots)
+
+    def stop(self) -> None:
+        """Asks `run` to drain and return. Safe in a signal handler and from any thread."""
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Serves until `stop`, then drains. Returns 0, or 1 when a worker refused to start or had to be killed."""
+        try:
+            while not self._stopping.wait(POLL_S):
+                for slot in self._slots:
+                    if self._refused(slot):
+                        return EXIT_FAILED
+        finally:
+            drained = self._drain()
+            self._reservation.close()
+        return EXIT_OK if drained else EXIT_FAILED
+
+    def run_until_signalled(self) -> int:
+        """`run`, stopped by SIGTERM or SIGINT. Call from the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        return self.run()
+
+    def _refused(self, slot: Slot) -> bool:
+        """Starts what should run and does not. True when a worker says that it never will."""
+        if slot.process is None:
+            if time.monotonic() >= slot.start_at:
+                self._start(slot)
+            return False
+        code = slot.process.poll()
+        if code is None:
+            return False
+        if code == EXIT_REFUSED:
+            return True
+        self._bury(slot, code)
+        return slot.deaths >= HOPELESS_DEATHS and not self._was_ready
+
+    def _start(self, slot: Slot) -> None:
+        experiments = "" if self._settings.server.event_engine_listener else "-event_engine_listener"
+        slot.ready.clear()
+        slot.started_at = time.monotonic()
+        slot.process = subprocess.Popen(
+            [sys.executable, "-m", "ra_guard.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(GRPC_EXPERIMENTS=experiments, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+            text=True,
+        )
+        threading.Thread(target=self._announce, args=(slot, slot.process), daemon=True).start()
+
+    def _announce(self, slot: Slot, process: subprocess.Popen[str]) -> None:
+        """Gives a worker its orders and waits for its word."""
+        try:
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (both are pipes)
+            process.stdin.write(slot.orders.model_dump_json() + "\n")
+            process.stdin.flush()
+            if process.stdout.readline().strip() != READY:
+                return
+        except BrokenPipeError:
+            return  # it died; `run` sees that
+        self._was_ready = True
+        slot.ready.set()
+        self._log.info("worker_ready", worker=slot.orders.index, pid=process.pid, port=self.port)
+
+    def _bury(self, slot: Slot, code: int) -> None:
+        """Schedules the next start of a worker that died."""
+        now = time.monotonic()
+        slot.deaths = 1 if now - slot.started_at > STABLE_AFTER_S else slot.deaths + 1
+        pause_s = min(self._settings.worker.restart_backoff_s * 2 ** (slot.deaths - 1), LONGEST_BACKOFF_S)
+        slot.process, slot.start_at = None, now + pause_s
+        slot.ready.clear()
+        self._log.error("worker_died", worker=slot.orders.index, exit_code=code, restart_in_s=pause_s)
+
+    def _drain(self) -> bool:
+        """Tells every worker to drain and waits. False when one had to be killed or failed."""
+        running = [slot.process for slot in self._slots if slot.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + self._settings.server.drain_grace_s + KILL_AFTER_GRACE_S
+        return all([_ended_well(process, deadline - time.monotonic()) for process in running])
+
+
+def _ended_well(process: subprocess.Popen[str], timeout_s: float) -> bool:
+    try:
+        return process.wait(max(0.0, timeout_s)) == EXIT_DRAINED
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def reserve_port(host: str, port: int) -> tuple[socket.socket, int]:
+    """Holds a TCP port for the workers: bound, shareable, never listening. Returns the socket and the port.
+
+    Raises PortInUse when somebody listens there; without that look, the kernel would share the port with another
+    server of the same user and split its calls between the two.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+        reservation = socket.socket(family, socket.SOCK_STREAM)
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reservation.bind((host, port))
+    except OSError as error:
+        raise PortInUse(
+            f"{host}:{port}: {error.strerror}; stop what listens there, or choose another server.host or server.port"
+        ) from None
+    return reservation, reservation.getsockname()[1]

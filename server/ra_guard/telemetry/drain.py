@@ -1,0 +1,128 @@
+"""The thread that tells: takes records off the queue and turns each into a line, metrics and spans."""
+
+import threading
+import time
+from collections.abc import Callable
+from traceback import extract_tb
+from typing import Final, Literal
+
+from structlog.typing import FilteringBoundLogger
+
+from ra_guard.telemetry.metrics import CORE_STAGES, Metrics
+from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
+from ra_guard.telemetry.records import CallRecord, FailureRecord, Records
+from ra_guard.telemetry.traces import Traces
+
+POLL_S: Final = 0.02
+REPEAT_NS: Final = 60_000_000_000
+"""A failure from the same place is written once a minute, with the number of times it happened."""
+
+_OF_THE_ARM: Final = frozenset(REASONS.index(name) for name in ("unspecified", "control", "not_enrolled"))
+
+
+class Drain:
+    """Tells what `Records` holds. Between records it lets go of the interpreter, so that no call waits for a line."""
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        log: FilteringBoundLogger,
+        calls: Literal["all", "fallbacks", "none"],
+        metrics: Metrics,
+        traces: Traces,
+        wall_ns: Callable[[], int] = time.time_ns,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._records = records
+        self._log = log
+        self._calls = calls
+        self._metrics = metrics
+        self._traces = traces
+        self._wall_ns = wall_ns
+        self._clock_ns = clock_ns
+        self._failures: dict[tuple[str, str, int], tuple[int, int]] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Tells everything that is queued, then exports it."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.tell_all()
+        self._metrics.close()
+        self._traces.close()
+
+    def tell_all(self) -> None:
+        """Empties the queue."""
+        wall_offset_ns = self._wall_ns() - self._clock_ns()
+        while (record := self._records.take()) is not None:
+            if isinstance(record, CallRecord):
+                self._tell_call(record, wall_offset_ns)
+            else:
+                self._tell_failure(record)
+            time.sleep(0)
+
+    def _run(self) -> None:
+        while not self._closing.wait(POLL_S):
+            try:
+                self.tell_all()
+            except Exception as error:  # noqa: BLE001 (telemetry that fails must not fall silent)
+                self._log.exception("telemetry", exc_info=error)
+
+    def _tell_call(self, record: CallRecord, wall_offset_ns: int) -> None:
+        self._metrics.call(record)
+        trace_id = self._traces.call(record, wall_offset_ns)
+        answer = record.answer
+        took_us = (record.finished_ns - record.started_ns) // 1000
+        if answer is None:
+            self._log.warning("rerank", method=record.method, code=record.code, took_us=took_us, trace_id=trace_id)
+            return
+        if self._calls == "none" or (self._calls == "fallbacks" and answer.reason in _OF_THE_ARM):
+            return
+        self._log.info(
+            "rerank",
+            method=record.method,
+            request_id=answer.request_id,
+            assigned=ARMS[answer.assigned_arm],
+            served=ARMS[answer.served_arm],
+            status=STATUSES[answer.status],
+            reason=REASONS[answer.reason],
+            plan_revision=answer.plan_revision,
+            generation=answer.generation,
+            candidates=answer.candidates,
+            scored=answer.scored,
+            cold=answer.cold,
+            unknown=answer.unknown,
+            unlicensed=answer.unlicensed,
+            took_us=took_us,
+            stages_ns={stage: getattr(answer, f"{stage}_ns") for stage in CORE_STAGES},
+            trace_id=trace_id,
+        )
+
+    def _tell_failure(self, record: FailureRecord) -> None:
+        error = record.error
+        self._metrics.failure(error)
+        place = _place(error)
+        first_ns, times = self._failures.get(place, (None, 0))
+        if first_ns is not None and record.at_ns - first_ns < REPEAT_NS:
+            self._failures[place] = (first_ns, times + 1)
+            return
+        self._failures[place] = (record.at_ns, 0)
+        self._log.error(
+            "failure",
+            variant=getattr(error, "variant", type(error).__name__),
+            error=str(error),
+            repeated=times,
+            exc_info=(type(error), error, error.__traceback__),
+        )
+
+
+def _place(error: BaseException) -> tuple[str, str, int]:
+    frames = extract_tb(error.__traceback__, limit=-1)
+    return (type(error).__name__, *((frames[0].filename, frames[0].lineno or 0) if frames else ("", 0)))

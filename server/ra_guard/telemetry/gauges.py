@@ -1,0 +1,77 @@
+"""Values that are read when somebody looks: what is loaded, how old the plan is, what waits and what was dropped."""
+
+import math
+
+from ra_guard import _core
+from ra_guard._core import Engine
+from ra_guard.serving.admission import Admission
+from ra_guard.serving.cold import ColdQueue
+from ra_guard.serving.executor import HandlerPool
+from ra_guard.telemetry.metrics import Metrics
+from ra_guard.telemetry.records import Records
+
+
+def register_gauges(
+    metrics: Metrics,
+    core: Engine,
+    records: Records,
+    admission: Admission,
+    pool: HandlerPool,
+    cold: ColdQueue | None,
+) -> None:
+    """Registers all of them with ``metrics``."""
+    metrics.gauge("ra_guard.kernel.info", lambda: 1, unit="1", description="SIMD kernel in use", kernel=_core.KERNEL)
+    metrics.gauge("ra_guard.generation", lambda: _generation(core), unit="1", description="Generation in service")
+    metrics.gauge(
+        "ra_guard.gallery.resident", lambda: _resident(core), unit="1", description="Share of the gallery in memory"
+    )
+    metrics.gauge("ra_guard.plan.revision", core.plan_revision, unit="1", description="Plan in force")
+    metrics.gauge(
+        "ra_guard.plan.age", lambda: _plan_age(core), unit="s", description="Since the control plane was heard from"
+    )
+    metrics.gauge(
+        "ra_guard.admission.in_hand", lambda: admission.in_hand, unit="{candidate}", description="Candidates in hand"
+    )
+    metrics.gauge(
+        "ra_guard.queue.depth", lambda: pool.depth, unit="{call}", description="Calls waiting for a thread"
+    )
+    metrics.counter(
+        "ra_guard.telemetry.dropped", lambda: records.dropped, unit="{record}", description="Call records dropped"
+    )
+    for arm in ("control", "treatment"):
+        metrics.counter(
+            "ra_guard.candidate_log.dropped",
+            lambda key=f"dropped_{arm}": core.log_counters()[key],
+            unit="{record}",
+            description="Candidate log records dropped",
+            arm=arm,
+        )
+    for key in ("written", "bytes", "write_errors"):
+        metrics.counter(
+            f"ra_guard.candidate_log.{key}",
+            lambda key=key: core.log_counters()[key],
+            unit="1",
+            description=f"Candidate log: {key.replace('_', ' ')}",
+        )
+    if cold is not None:
+        metrics.gauge(
+            "ra_guard.cold.depth", lambda: cold.depth, unit="{image}", description="Images waiting to be embedded"
+        )
+        metrics.counter(
+            "ra_guard.cold.dropped", lambda: cold.dropped, unit="{image}", description="Images not queued, for want of room"
+        )
+
+
+def _generation(core: Engine) -> int:
+    generation = core.generation()
+    return 0 if generation is None else generation.number
+
+
+def _resident(core: Engine) -> float:
+    generation = core.generation()
+    return math.nan if generation is None else generation.resident()
+
+
+def _plan_age(core: Engine) -> float:
+    age_s = core.plan_age_s()
+    return math.nan if age_s is None else age_s

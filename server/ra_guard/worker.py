@@ -1,0 +1,68 @@
+"""One worker process: ``python -m ra_guard.worker``, started by serve.py and by nothing else.
+
+Its orders are one line of JSON on standard input; when standard input ends, so does the worker, whatever became of
+its supervisor. It says "ready" on standard output once its features are warm and its port is open.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from pydantic import BaseModel, ConfigDict
+
+from ra_guard.config import Settings
+from ra_guard.errors import RaGuardError
+
+READY = "ready"
+EXIT_DRAINED = 0
+EXIT_REFUSED = 78
+"""Starting again would change nothing: configuration, or what lies on disk (sysexits' EX_CONFIG)."""
+
+
+class Orders(BaseModel):
+    """What a worker is told at its start."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings
+    index: int
+    """0, 1, ...: the worker's place in the fleet; counts up its metrics port and names its log segments."""
+    port: int
+    cpu: int | None
+    """The core to stay on."""
+
+
+def main() -> int:
+    """Serves until SIGTERM or the end of standard input; returns the exit code."""
+    orders = Orders.model_validate_json(sys.stdin.readline())
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears Ctrl-C and decides
+    threading.Thread(target=_watch_supervisor, args=(stopping.set,), name="supervisor-watch", daemon=True).start()
+    if orders.cpu is not None:
+        os.sched_setaffinity(0, {orders.cpu})
+
+    # gRPC and numpy read the environment and the affinity when they are imported, so not before this line.
+    from ra_guard.assembly import Worker
+
+    try:
+        worker = Worker(orders.settings, index=orders.index, port=orders.port)
+        worker.start()
+    except RaGuardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    print(READY, flush=True)
+    stopping.wait()
+    worker.drain()
+    return EXIT_DRAINED
+
+
+def _watch_supervisor(stop: Callable[[], None]) -> None:
+    sys.stdin.read()
+    stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
