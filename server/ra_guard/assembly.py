@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,15 +35,18 @@ from ra_guard.rpc.streams import OpenStreams
 from ra_guard.serving.admission import Admission
 from ra_guard.serving.breaker import CircuitBreaker
 from ra_guard.serving.cold import ColdQueue
+from ra_guard.serving.cold_text import ColdTexts
+from ra_guard.serving.cold_wait import ColdWait
 from ra_guard.serving.executor import HandlerPool
 from ra_guard.serving.generation_watch import GenerationLoader, GenerationWatcher
+from ra_guard.serving.pool import PoolDraw
 from ra_guard.serving.rerank import Reranking
 from ra_guard.serving.triton import TritonModels
 from ra_guard.telemetry import exporters
 from ra_guard.telemetry.drain import Drain
 from ra_guard.telemetry.gauges import register_gauges
 from ra_guard.telemetry.log import configure_logging
-from ra_guard.telemetry.metrics import Metrics
+from ra_guard.telemetry.metrics import Metrics, call_histograms
 from ra_guard.telemetry.records import Records
 from ra_guard.telemetry.traces import Traces
 
@@ -62,6 +66,20 @@ class SpaceModels:
     def embed_text(self, text: str, timeout_s: float) -> npt.NDArray[np.float32]:
         """``(dim,) float32``, unit length."""
         return self.triton.embed_text(text, timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFeatures:
+    """Features of cold images, in service here when `embed` returns; other workers see them with their next look."""
+
+    features: ColdFeatures
+    generations: GenerationWatcher
+
+    def embed(self, ids: Sequence[bytes]) -> object:
+        """Computes, publishes and loads."""
+        outcome = self.features.embed(ids)
+        self.generations.poll()
+        return outcome
 
 
 class CurrentPools:
@@ -92,9 +110,9 @@ class Worker:
         self._core = _engine(settings, index)
         self._telemetry = self._make_telemetry(index, replica)
         self._models = _models(settings)
-        self._cold = self._make_cold()
         self._make_plans(replica)
         self._make_generations()
+        self._cold = self._make_cold()
         self._make_server(port)
         register_gauges(self._metrics, self._core, self._records, self._admission, self._pool, self._cold)
 
@@ -136,10 +154,11 @@ class Worker:
     def _make_telemetry(self, index: int, replica: str) -> Drain:
         settings, report = self._settings, self._records.report
         resource = exporters.resource(index, replica)
+        histograms = call_histograms()
         readers = exporters.metric_readers(
-            settings.telemetry, host=settings.server.host, worker=index, report=report
+            settings.telemetry, histograms, host=settings.server.host, worker=index, report=report
         )
-        self._metrics = Metrics(readers, resource)
+        self._metrics = Metrics(readers, resource, histograms)
         return Drain(
             self._records,
             log=self._log,
@@ -163,7 +182,7 @@ class Worker:
             timeout_s=timeout_s * settings.cold.batch,
         )
         return ColdQueue(
-            features,
+            ServedFeatures(features, self._generations),
             capacity=settings.cold.queue,
             batch=settings.cold.batch,
             retry_s=settings.cold.retry_s,
@@ -202,18 +221,18 @@ class Worker:
         self._generations = GenerationWatcher(loader, poll_s=gallery.poll_s, report=self._records.report)
 
     def _make_server(self, port: int) -> None:
-        server, report = self._settings.server, self._records.report
+        server, cold_mode, report = self._settings.server, self._settings.cold.mode, self._records.report
         self._admission = Admission(server.capacity_candidates)
         self._pool = HandlerPool(server.handler_threads, server.shed_queue_delay_ms * 1_000_000)
+        texts = ColdTexts(self._core, self._models, waits=server.handler_threads - 1, report=report)
         reranking = Reranking(
             self._core,
             self._admission,
-            text_waits=server.handler_threads - 1,
-            report=report,
-            texts=self._models,
-            pools=self._pools,
+            texts=texts,
+            pools=PoolDraw(self._core, texts, self._pools),
             cold=self._cold,
-            cold_mode=self._settings.cold.mode,
+            cold_wait=ColdWait(self._core, self._cold) if self._cold and cold_mode == "wait" else None,
+            report=report,
         )
         streams = OpenStreams(server.max_streams)
         size = server.max_request_bytes

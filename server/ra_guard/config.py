@@ -191,15 +191,15 @@ def load(
 
 
 def child_environment(**values: str) -> dict[str, str]:
-    """This process's environment for a child process, with ``values`` set unless the operator set them."""
+    """The environment for a child process: this one's, with ``values`` set unless the operator set them."""
     return {**values, **os.environ}
 
 
 def variables() -> dict[str, tuple[str, ...]]:
     """Every environment variable that overrides an option, and the path of that option."""
-    names = {}
+    names: dict[str, tuple[str, ...]] = {}
     for name, field in Settings.model_fields.items():
-        options = [(name, option) for option in _options(field.annotation)] or [(name,)]
+        options: list[tuple[str, ...]] = [(name, option) for option in _options(field.annotation)] or [(name,)]
         names.update({f"{ENV_PREFIX}{ENV_NESTING.join(path)}".upper(): path for path in options})
     return names
 

@@ -148,7 +148,8 @@ class Supervisor:
         for process in running:
             process.terminate()
         deadline = time.monotonic() + self._settings.server.drain_grace_s + KILL_AFTER_GRACE_S
-        return all([_ended_well(process, deadline - time.monotonic()) for process in running])
+        ended_well = [_ended_well(process, deadline - time.monotonic()) for process in running]
+        return all(ended_well)
 
 
 def _ended_well(process: subprocess.Popen[str], timeout_s: float) -> bool:

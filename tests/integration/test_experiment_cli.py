@@ -186,6 +186,7 @@ NOBODY = ("--server", "127.0.0.1:1")
         (("experiment", "assign", "--key", "a/b", "--salt", "", "--unit", "u"), 2),
         (("experiment", "assign", "--key", "k", "--salt", "", "--unit", ""), 2),
         (("experiment", "assign", "--unit", "u", "--ramp", "5", *NOBODY), 2),
+        (("explode",), 2),
         (("experiment", "explode"), 2),
         (("experiment", "status", "--colour"), 2),
         (("rerank",), 2),

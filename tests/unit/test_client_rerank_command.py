@@ -101,8 +101,8 @@ def test_rows_of_a_baseline_have_no_scores() -> None:
     response = wire.RerankResponse(status=wire.STATUS_BASELINE, reason=wire.REASON_KILLED, ranking=[0, 1])
     rows = rows_of(response, ["a", "b"])
     assert [(row.id, row.score, row.state, row.features) for row in rows] == [
-        ("a", None, "scored", {}),
-        ("b", None, "scored", {}),
+        ("a", None, "not scored", {}),
+        ("b", None, "not scored", {}),
     ]
     assert plain(response, rows)["reason"] == "KILLED"
 

@@ -3,6 +3,8 @@
 `ra-guard models build` puts the tower's kind beside this file as ``encoder.py``, and the server's ``imaging.py``.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import imaging

@@ -3,6 +3,8 @@
 `ra-guard models build` puts the tower's kind beside this file as ``encoder.py``.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -4,6 +4,8 @@ Boxes are x0, y0, x1, y1 as fractions of width and height, best first; places wi
 A label is a position in ``labels.json``. `ra-guard models build` puts the kind beside this file as ``finder.py``.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import imaging

@@ -71,9 +71,7 @@ impl Seed {
 
 /// Continues FNV-1a over more bytes.
 fn fnv1a32(state: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(state, |state, &byte| {
-        (state ^ u32::from(byte)).wrapping_mul(FNV_PRIME)
-    })
+    bytes.iter().fold(state, |state, &byte| (state ^ u32::from(byte)).wrapping_mul(FNV_PRIME))
 }
 
 /// Decimal digits, without the allocation of a string.

@@ -66,9 +66,7 @@ impl Plan {
 
     /// The weights for a domain, or the default ones.
     pub fn weights_for(&self, domain: &str) -> Weights {
-        let found = self
-            .domain_weights
-            .binary_search_by(|(name, _)| name.as_str().cmp(domain));
+        let found = self.domain_weights.binary_search_by(|(name, _)| name.as_str().cmp(domain));
         found.map_or(self.default_weights, |index| self.domain_weights[index].1)
     }
 
@@ -128,10 +126,7 @@ impl PlanCell {
     pub fn publish(&self, sealed: &[u8], now_ns: u64) -> Result<u64, PlanError> {
         let plan = Plan::decode(unseal(sealed)?)?;
         let revision = plan.revision;
-        let _publishing = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         match self.load().as_deref() {
             Some(current) if current.revision == revision && current.checksum == plan.checksum => {}
             Some(current) if current.revision >= revision => {
@@ -145,8 +140,7 @@ impl PlanCell {
 
     /// The control plane was heard from. A time before the last contact changes nothing.
     pub fn renew(&self, now_ns: u64) {
-        self.last_contact_ns
-            .fetch_max(now_ns.max(1), Ordering::Relaxed);
+        self.last_contact_ns.fetch_max(now_ns.max(1), Ordering::Relaxed);
     }
 
     /// The plan in force; `None` before the first.
@@ -169,8 +163,7 @@ impl PlanCell {
 
     /// Whether treatment may still be served under `plan`: the last contact is no longer ago than its lease.
     pub fn holds_lease(&self, plan: &Plan, now_ns: u64) -> bool {
-        self.age_ns(now_ns)
-            .is_some_and(|age| age <= plan.lease_ns())
+        self.age_ns(now_ns).is_some_and(|age| age <= plan.lease_ns())
     }
 }
 
@@ -195,19 +188,13 @@ impl Fields {
         while let Some((field, wire_type)) = reader.tag()? {
             match (field, wire_type) {
                 (1, WireType::Varint) => fields.revision = reader.varint()?,
-                (2, WireType::Length) => {
-                    fields.experiment_key = text(&mut reader, "experiment_key")?
-                }
+                (2, WireType::Length) => fields.experiment_key = text(&mut reader, "experiment_key")?,
                 (3, WireType::Length) => fields.salt = text(&mut reader, "salt")?,
                 (4, WireType::Varint) => fields.ramp_bp = reader.varint()? as u32,
                 (5, WireType::Varint) => fields.killed = reader.varint()? != 0,
                 (6, WireType::Varint) => fields.lease_s = reader.varint()? as u32,
-                (7, WireType::Length) => {
-                    read_weights(reader.message()?, &mut fields.default_weights)?
-                }
-                (8, WireType::Length) => {
-                    fields.domain_weights.push(read_domain(reader.message()?)?)
-                }
+                (7, WireType::Length) => read_weights(reader.message()?, &mut fields.default_weights)?,
+                (8, WireType::Length) => fields.domain_weights.push(read_domain(reader.message()?)?),
                 (9, WireType::Length) => fields.spaces.push(text(&mut reader, "spaces")?),
                 _ => reader.skip(wire_type)?,
             }
@@ -221,29 +208,15 @@ impl Fields {
         }
         check_key(&self.experiment_key)?;
         if self.salt.len() > MAX_KEY_BYTES {
-            return Err(PlanError::Salt {
-                found: self.salt.len(),
-            });
+            return Err(PlanError::Salt { found: self.salt.len() });
         }
-        let ramp_bp = u16::try_from(self.ramp_bp)
-            .ok()
-            .filter(|&ramp| ramp <= CONTROL_START);
-        let ramp_bp = ramp_bp.ok_or(PlanError::Ramp {
-            found: self.ramp_bp,
-        })?;
+        let ramp_bp = u16::try_from(self.ramp_bp).ok().filter(|&ramp| ramp <= CONTROL_START);
+        let ramp_bp = ramp_bp.ok_or(PlanError::Ramp { found: self.ramp_bp })?;
         if !(1..=MAX_LEASE_S).contains(&self.lease_s) {
-            return Err(PlanError::Lease {
-                found: self.lease_s,
-            });
+            return Err(PlanError::Lease { found: self.lease_s });
         }
-        if let Some(found) = self
-            .spaces
-            .iter()
-            .find(|space| check_fingerprint(space).is_err())
-        {
-            return Err(PlanError::Space {
-                found: found.clone(),
-            });
+        if let Some(found) = self.spaces.iter().find(|space| check_fingerprint(space).is_err()) {
+            return Err(PlanError::Space { found: found.clone() });
         }
         Ok(Plan {
             seed: Seed::new(&self.experiment_key, &self.salt),
@@ -298,15 +271,10 @@ fn check_key(key: &str) -> Result<(), PlanError> {
     if (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(allowed) {
         return Ok(());
     }
-    Err(PlanError::Key {
-        found: key.to_owned(),
-    })
+    Err(PlanError::Key { found: key.to_owned() })
 }
 
-fn check_weights(
-    weights: Option<Weights>,
-    domain: impl Fn() -> String,
-) -> Result<Weights, PlanError> {
+fn check_weights(weights: Option<Weights>, domain: impl Fn() -> String) -> Result<Weights, PlanError> {
     let weights = weights.ok_or_else(|| PlanError::MissingWeights { domain: domain() })?;
     let terms = [
         ("cosine", weights.cosine),
@@ -314,39 +282,23 @@ fn check_weights(
         ("contradiction", weights.contradiction),
         ("prior", weights.prior),
     ];
-    match terms
-        .into_iter()
-        .find(|(_, weight)| !(weight.is_finite() && *weight >= 0.0))
-    {
-        Some((term, found)) => Err(PlanError::Weight {
-            domain: domain(),
-            term,
-            found,
-        }),
+    match terms.into_iter().find(|(_, weight)| !(weight.is_finite() && *weight >= 0.0)) {
+        Some((term, found)) => Err(PlanError::Weight { domain: domain(), term, found }),
         None => Ok(weights),
     }
 }
 
-fn check_domains(
-    domains: Vec<(String, Option<Weights>)>,
-) -> Result<Vec<(String, Weights)>, PlanError> {
+fn check_domains(domains: Vec<(String, Option<Weights>)>) -> Result<Vec<(String, Weights)>, PlanError> {
     let mut seen = BTreeSet::new();
     let mut checked = Vec::with_capacity(domains.len());
     for (domain, weights) in &domains {
         if !(1..=MAX_NAME_BYTES).contains(&domain.len()) {
-            return Err(PlanError::Domain {
-                found: domain.clone(),
-            });
+            return Err(PlanError::Domain { found: domain.clone() });
         }
         if !seen.insert(domain) {
-            return Err(PlanError::DuplicateDomain {
-                found: domain.clone(),
-            });
+            return Err(PlanError::DuplicateDomain { found: domain.clone() });
         }
-        checked.push((
-            domain.clone(),
-            check_weights(*weights, || format!("{domain:?}"))?,
-        ));
+        checked.push((domain.clone(), check_weights(*weights, || format!("{domain:?}"))?));
     }
     checked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(checked)

@@ -31,11 +31,7 @@ fn a_salt_follows_the_key_after_a_colon() {
 #[test]
 fn arms_end_where_their_ranges_do() {
     let seed = Seed::new("seed", "");
-    let unit_of = |bucket: u16| {
-        (0..)
-            .map(|i: u32| i.to_string())
-            .find(|unit| seed.bucket(unit) == bucket)
-    };
+    let unit_of = |bucket: u16| (0..).map(|i: u32| i.to_string()).find(|unit| seed.bucket(unit) == bucket);
     let cases = [
         (0, Arm::Treatment),
         (99, Arm::Treatment),
@@ -50,11 +46,7 @@ fn arms_end_where_their_ranges_do() {
         let unit = unit_of(bucket).expect("some number falls into every bucket");
         assert_eq!(seed.assign(100, &unit), arm, "bucket {bucket}");
         assert_eq!(seed.assign(0, &unit), Arm::NotEnrolled);
-        let full = if bucket < CONTROL_START {
-            Arm::Treatment
-        } else {
-            Arm::Control
-        };
+        let full = if bucket < CONTROL_START { Arm::Treatment } else { Arm::Control };
         assert_eq!(seed.assign(CONTROL_START, &unit), full);
     }
 }
@@ -63,11 +55,7 @@ fn arms_end_where_their_ranges_do() {
 fn arms_hold_their_share() {
     let seed = Seed::new("clip-rerank", "epoch-1");
     let users = 200_000;
-    let count = |arm| {
-        (0..users)
-            .filter(|user| seed.assign(500, &format!("user-{user}")) == arm)
-            .count()
-    };
+    let count = |arm| (0..users).filter(|user| seed.assign(500, &format!("user-{user}")) == arm).count();
     // 5 % of the users in each arm; five standard deviations of a binomial are 490.
     for arm in [Arm::Treatment, Arm::Control] {
         assert!(count(arm).abs_diff(users / 20) < 490, "{arm:?}");

@@ -21,42 +21,16 @@ struct Case {
 fn reads_what_googles_protobuf_wrote() {
     let cases: Vec<Case> = vectors("wire_plans.json");
     let plan = Plan::decode(&unhex(&cases[0].bytes)).expect("a valid plan");
-    assert_eq!(
-        (plan.revision, plan.ramp_bp, plan.lease_s, plan.killed),
-        (12, 500, 60, false)
-    );
-    assert_eq!(
-        (plan.experiment_key.as_str(), plan.salt.as_str()),
-        ("clip-rerank", "epoch-2")
-    );
-    let default = Weights {
-        cosine: 1.0,
-        consistency: 0.5,
-        contradiction: 0.5,
-        prior: 0.25,
-    };
+    assert_eq!((plan.revision, plan.ramp_bp, plan.lease_s, plan.killed), (12, 500, 60, false));
+    assert_eq!((plan.experiment_key.as_str(), plan.salt.as_str()), ("clip-rerank", "epoch-2"));
+    let default = Weights { cosine: 1.0, consistency: 0.5, contradiction: 0.5, prior: 0.25 };
     assert_eq!(plan.weights_for(""), default);
     assert_eq!(plan.weights_for("cars"), default);
-    assert_eq!(
-        plan.weights_for("flowers"),
-        Weights {
-            prior: 1.0,
-            ..Weights::default()
-        }
-    );
-    assert_eq!(
-        plan.weights_for("wine"),
-        Weights {
-            cosine: 2.0,
-            ..Weights::default()
-        }
-    );
+    assert_eq!(plan.weights_for("flowers"), Weights { prior: 1.0, ..Weights::default() });
+    assert_eq!(plan.weights_for("wine"), Weights { cosine: 2.0, ..Weights::default() });
     assert!(plan.allows_space(SPACE) && !plan.allows_space("another"));
     let killed = Plan::decode(&unhex(&cases[1].bytes)).expect("a valid plan");
-    assert_eq!(
-        (killed.killed, killed.weights_for("wine")),
-        (true, Weights::default())
-    );
+    assert_eq!((killed.killed, killed.weights_for("wine")), (true, Weights::default()));
     assert!(killed.allows_space("any"));
 }
 
@@ -76,18 +50,12 @@ fn refused(change: impl FnOnce(&mut messages::Plan), variant: &str, words: &[&st
     let error = seal(&plan.encode_to_vec()).expect_err("a plan that is refused");
     assert_eq!(error.variant(), variant, "{error}");
     for word in words {
-        assert!(
-            error.to_string().contains(word),
-            "{error} does not say {word}"
-        );
+        assert!(error.to_string().contains(word), "{error} does not say {word}");
     }
 }
 
 fn domain(name: &str, weights: Option<messages::Weights>) -> DomainWeights {
-    DomainWeights {
-        domain: name.into(),
-        weights,
-    }
+    DomainWeights { domain: name.into(), weights }
 }
 
 #[test]
@@ -106,50 +74,15 @@ fn refuses_what_is_out_of_bounds() {
 
 #[test]
 fn refuses_weights_that_cannot_be() {
-    refused(
-        |p| p.default_weights = None,
-        "MissingWeights",
-        &["the default"],
-    );
-    refused(
-        |p| p.domain_weights = vec![domain("wine", None)],
-        "MissingWeights",
-        &["wine"],
-    );
-    let prior = |prior| messages::Weights {
-        prior,
-        ..messages::Weights::default()
-    };
-    refused(
-        |p| p.default_weights = Some(prior(-0.5)),
-        "Weight",
-        &["prior", "-0.5", "the default"],
-    );
-    refused(
-        |p| p.default_weights = Some(prior(f32::NAN)),
-        "Weight",
-        &["NaN"],
-    );
-    refused(
-        |p| p.domain_weights = vec![domain("wine", Some(prior(f32::INFINITY)))],
-        "Weight",
-        &["inf", "wine"],
-    );
-    refused(
-        |p| p.domain_weights = vec![domain("", Some(prior(1.0)))],
-        "Domain",
-        &["1..32"],
-    );
-    refused(
-        |p| p.domain_weights = vec![domain(&"d".repeat(33), Some(prior(1.0)))],
-        "Domain",
-        &["ddd"],
-    );
-    refused(
-        |p| p.domain_weights = vec![domain("wine", Some(prior(1.0))); 2],
-        "DuplicateDomain",
-        &["wine"],
-    );
+    refused(|p| p.default_weights = None, "MissingWeights", &["the default"]);
+    refused(|p| p.domain_weights = vec![domain("wine", None)], "MissingWeights", &["wine"]);
+    let prior = |prior| messages::Weights { prior, ..messages::Weights::default() };
+    refused(|p| p.default_weights = Some(prior(-0.5)), "Weight", &["prior", "-0.5", "the default"]);
+    refused(|p| p.default_weights = Some(prior(f32::NAN)), "Weight", &["NaN"]);
+    refused(|p| p.domain_weights = vec![domain("wine", Some(prior(f32::INFINITY)))], "Weight", &["inf", "wine"]);
+    refused(|p| p.domain_weights = vec![domain("", Some(prior(1.0)))], "Domain", &["1..32"]);
+    refused(|p| p.domain_weights = vec![domain(&"d".repeat(33), Some(prior(1.0)))], "Domain", &["ddd"]);
+    refused(|p| p.domain_weights = vec![domain("wine", Some(prior(1.0))); 2], "DuplicateDomain", &["wine"]);
 }
 
 #[test]
@@ -158,9 +91,7 @@ fn refuses_bytes_that_are_no_plan() {
     let mut bytes = valid().encode_to_vec();
     bytes.extend([0x1a, 1, 0xff]);
     assert_eq!(seal(&bytes), Err(PlanError::NotUtf8 { field: "salt" }));
-    let error = PlanCell::default()
-        .publish(&[0x0a, 9], 1)
-        .expect_err("cut short");
+    let error = PlanCell::default().publish(&[0x0a, 9], 1).expect_err("cut short");
     assert_eq!(error.variant(), "Malformed");
 }
 
@@ -170,38 +101,21 @@ fn a_seal_covers_the_exact_bytes() {
     plan.extend([0xa0, 0x06, 1]); // an unknown field survives, as the plan is never encoded again
     let sealed = seal(&plan).expect("a valid plan");
     let message = SealedPlan::decode(&sealed[..]).expect("a message");
-    assert_eq!(
-        (message.plan, message.checksum),
-        (plan.clone(), xxh3_64(&plan))
-    );
+    assert_eq!((message.plan, message.checksum), (plan.clone(), xxh3_64(&plan)));
     assert_eq!(unseal(&sealed), Ok(&plan[..]));
     let cell = PlanCell::default();
     for place in 2..sealed.len() {
         let mut damaged = sealed.clone();
         damaged[place] ^= 0x10;
         let error = cell.publish(&damaged, 1).expect_err("damaged");
-        assert!(
-            matches!(error.variant(), "Checksum" | "Malformed"),
-            "{error}"
-        );
+        assert!(matches!(error.variant(), "Checksum" | "Malformed"), "{error}");
     }
-    assert_eq!(
-        cell.publish(&[], 1).expect_err("nothing").variant(),
-        "Checksum"
-    );
+    assert_eq!(cell.publish(&[], 1).expect_err("nothing").variant(), "Checksum");
     assert_eq!((cell.revision(), cell.age_ns(5)), (0, None));
 }
 
 fn sealed(revision: u64, ramp_bp: u32) -> Vec<u8> {
-    seal(
-        &messages::Plan {
-            revision,
-            ramp_bp,
-            ..valid()
-        }
-        .encode_to_vec(),
-    )
-    .expect("a valid plan")
+    seal(&messages::Plan { revision, ramp_bp, ..valid() }.encode_to_vec()).expect("a valid plan")
 }
 
 #[test]
@@ -211,51 +125,28 @@ fn a_replica_never_goes_back() {
     assert_eq!(cell.publish(&sealed(5, 100), 10), Ok(5));
     let stale = |found| Err(PlanError::Stale { found, in_force: 5 });
     assert_eq!(cell.publish(&sealed(4, 100), 20), stale(4));
-    assert_eq!(
-        cell.publish(&sealed(5, 200), 20),
-        stale(5),
-        "another plan under the same revision"
-    );
+    assert_eq!(cell.publish(&sealed(5, 200), 20), stale(5), "another plan under the same revision");
     assert_eq!(cell.age_ns(30), Some(20), "a refused plan is no contact");
     let before = cell.load().clone().expect("a plan");
-    assert_eq!(
-        cell.publish(&sealed(5, 100), 40),
-        Ok(5),
-        "the same plan again"
-    );
-    assert!(
-        std::sync::Arc::ptr_eq(&before, cell.load().as_ref().expect("a plan")),
-        "and nothing was swapped"
-    );
+    assert_eq!(cell.publish(&sealed(5, 100), 40), Ok(5), "the same plan again");
+    assert!(std::sync::Arc::ptr_eq(&before, cell.load().as_ref().expect("a plan")), "and nothing was swapped");
     assert_eq!(cell.age_ns(40), Some(0));
     assert_eq!(cell.publish(&sealed(9, 200), 50), Ok(9));
-    assert_eq!(
-        (cell.revision(), before.revision),
-        (9, 5),
-        "a call in flight keeps the plan that it began with"
-    );
+    assert_eq!((cell.revision(), before.revision), (9, 5), "a call in flight keeps the plan that it began with");
 }
 
 #[test]
 fn a_lease_runs_from_the_last_contact() {
     let cell = PlanCell::default();
-    cell.publish(&sealed(1, 0), 100 * SECOND)
-        .expect("a valid plan");
+    cell.publish(&sealed(1, 0), 100 * SECOND).expect("a valid plan");
     let plan = cell.load().clone().expect("a plan");
     assert!(cell.holds_lease(&plan, 160 * SECOND));
     assert!(!cell.holds_lease(&plan, 160 * SECOND + 1));
     cell.renew(150 * SECOND);
     assert!(cell.holds_lease(&plan, 210 * SECOND));
     cell.renew(140 * SECOND);
-    assert_eq!(
-        cell.age_ns(200 * SECOND),
-        Some(50 * SECOND),
-        "an earlier contact changes nothing"
-    );
-    assert!(
-        !PlanCell::default().holds_lease(&plan, 0),
-        "before the first contact there is no lease"
-    );
+    assert_eq!(cell.age_ns(200 * SECOND), Some(50 * SECOND), "an earlier contact changes nothing");
+    assert!(!PlanCell::default().holds_lease(&plan, 0), "before the first contact there is no lease");
     let early = PlanCell::default();
     early.renew(0);
     assert_eq!(early.age_ns(0), Some(0), "a clock may start at zero");

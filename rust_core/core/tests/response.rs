@@ -9,9 +9,7 @@ use ra_guard_core::assign::Arm;
 use ra_guard_core::detection::Detection;
 use ra_guard_core::plan::Weights;
 use ra_guard_core::wire::response::Counts;
-use ra_guard_core::wire::{
-    ExpectationSource, ExplanationColumns, Pool, Reason, ResponseFields, StageTimes, Status,
-};
+use ra_guard_core::wire::{ExpectationSource, ExplanationColumns, Pool, Reason, ResponseFields, StageTimes, Status};
 use serde::Deserialize;
 use support::messages::RerankResponse;
 use support::{SPACE, unhex, vectors};
@@ -24,10 +22,7 @@ struct Case {
 
 fn golden(name: &str) -> Vec<u8> {
     let cases: Vec<Case> = vectors("wire_responses.json");
-    let case = cases
-        .iter()
-        .find(|case| case.name == name)
-        .expect("a case of this name");
+    let case = cases.iter().find(|case| case.name == name).expect("a case of this name");
     unhex(&case.bytes)
 }
 
@@ -44,13 +39,7 @@ const EMPTY: ResponseFields<'static> = ResponseFields {
     ranking: &[],
     pool: None,
     scores: &[],
-    counts: Counts {
-        candidates: 0,
-        scored: 0,
-        cold: 0,
-        unknown: 0,
-        unlicensed: 0,
-    },
+    counts: Counts { candidates: 0, scored: 0, cold: 0, unknown: 0, unlicensed: 0 },
     candidate_states: &[],
     explanation: None,
 };
@@ -67,15 +56,7 @@ fn encode(fields: &ResponseFields<'_>, stages: Option<StageTimes>) -> Vec<u8> {
 #[test]
 fn a_treated_response_has_the_bytes_of_googles_protobuf() {
     let ranking: Vec<u32> = (0..200).map(|i| i * 7 % 200).collect();
-    let scores: Vec<f32> = (0..200)
-        .map(|i| {
-            if i == 3 {
-                f32::NAN
-            } else {
-                1.0 - i as f32 / 256.0
-            }
-        })
-        .collect();
+    let scores: Vec<f32> = (0..200).map(|i| if i == 3 { f32::NAN } else { 1.0 - i as f32 / 256.0 }).collect();
     let states: Vec<u8> = (0..200).map(|i| if i == 3 { 4 } else { 0 }).collect();
     let fields = ResponseFields {
         request_id: "r-1",
@@ -88,13 +69,7 @@ fn a_treated_response_has_the_bytes_of_googles_protobuf() {
         space: SPACE,
         ranking: &ranking,
         scores: &scores,
-        counts: Counts {
-            candidates: 200,
-            scored: 199,
-            cold: 0,
-            unknown: 1,
-            unlicensed: 0,
-        },
+        counts: Counts { candidates: 200, scored: 199, cold: 0, unknown: 1, unlicensed: 0 },
         candidate_states: &states,
         ..EMPTY
     };
@@ -119,14 +94,8 @@ fn a_pool_goes_out_with_its_ids() {
         served_arm: Some(Arm::Control),
         reason: Reason::Deadline,
         ranking: &[0, 1],
-        pool: Some(
-            pool.fill(["a", "Blüte"].map(str::as_bytes))
-                .expect("distinct ids"),
-        ),
-        counts: Counts {
-            candidates: 2,
-            ..EMPTY.counts
-        },
+        pool: Some(pool.fill(["a", "Blüte"].map(str::as_bytes)).expect("distinct ids")),
+        counts: Counts { candidates: 2, ..EMPTY.counts },
         candidate_states: &[0, 0],
         ..EMPTY
     };
@@ -135,23 +104,14 @@ fn a_pool_goes_out_with_its_ids() {
 
 #[test]
 fn an_explanation_has_the_bytes_of_googles_protobuf() {
-    let vase = Detection {
-        label: 1,
-        confidence: 0.75,
-        corners: [0.0, 0.25, 0.5, 1.0],
-    };
+    let vase = Detection { label: 1, confidence: 0.75, corners: [0.0, 0.25, 0.5, 1.0] };
     let explanation = ExplanationColumns {
         cosine: &[0.125, 0.5],
         cosine_scaled: &[0.25, 1.0],
         consistency: &[0.0, 0.5],
         contradiction: &[f32::NAN, 0.0],
         prior: &[1.0, 0.5],
-        weights: Weights {
-            cosine: 1.0,
-            consistency: 0.5,
-            contradiction: 0.0,
-            prior: 0.25,
-        },
+        weights: Weights { cosine: 1.0, consistency: 0.5, contradiction: 0.0, prior: 0.25 },
         expectation: &[(1, 0.75), (0, 0.25)],
         source: ExpectationSource::QueryWords,
         detections: &[vase, vase],
@@ -163,11 +123,7 @@ fn an_explanation_has_the_bytes_of_googles_protobuf() {
         status: Status::Reranked,
         ranking: &[1, 0],
         scores: &[0.5, 0.25],
-        counts: Counts {
-            candidates: 2,
-            scored: 2,
-            ..EMPTY.counts
-        },
+        counts: Counts { candidates: 2, scored: 2, ..EMPTY.counts },
         explanation: Some(explanation),
         ..EMPTY
     };
@@ -179,57 +135,21 @@ fn numbers_of_enums_are_those_of_the_contract() {
     let proto = include_str!("../../../proto/ra_guard/v1/rerank.proto");
     let screaming = |name: String| {
         let word = |c: char| {
-            if c.is_uppercase() {
-                format!("_{c}")
-            } else {
-                c.to_uppercase().to_string()
-            }
+            if c.is_uppercase() { format!("_{c}") } else { c.to_uppercase().to_string() }
         };
         name.chars().map(word).collect::<String>()
     };
-    let statuses = Status::ALL.map(|status| {
-        (
-            format!("STATUS{}", screaming(format!("{status:?}"))),
-            status as u8,
-        )
-    });
+    let statuses = Status::ALL.map(|status| (format!("STATUS{}", screaming(format!("{status:?}"))), status as u8));
     let arms = Arm::ALL.map(|arm| (format!("ARM{}", screaming(format!("{arm:?}"))), arm as u8));
-    let reasons = Reason::ALL.map(|reason| {
-        (
-            format!("REASON{}", screaming(format!("{reason:?}"))),
-            reason as u8,
-        )
-    });
+    let reasons = Reason::ALL.map(|reason| (format!("REASON{}", screaming(format!("{reason:?}"))), reason as u8));
     for (name, number) in statuses.into_iter().chain(arms).chain(reasons) {
-        let line = format!(
-            "  {} = {number};",
-            name.replace("REASON_NONE", "REASON_UNSPECIFIED")
-        );
+        let line = format!("  {} = {number};", name.replace("REASON_NONE", "REASON_UNSPECIFIED"));
         assert!(proto.contains(&line), "no {line} in rerank.proto");
     }
-    assert!(
-        Reason::ALL
-            .iter()
-            .all(|&reason| Reason::from_wire(reason as u8) == Some(reason))
-    );
-    assert!(
-        Status::ALL
-            .iter()
-            .all(|&status| Status::from_wire(status as u8) == Some(status))
-    );
-    assert!(
-        Arm::ALL
-            .iter()
-            .all(|&arm| Arm::from_wire(arm as u8) == Some(arm))
-    );
-    assert_eq!(
-        (
-            Reason::from_wire(10),
-            Status::from_wire(0),
-            Arm::from_wire(0)
-        ),
-        (None, None, None)
-    );
+    assert!(Reason::ALL.iter().all(|&reason| Reason::from_wire(reason as u8) == Some(reason)));
+    assert!(Status::ALL.iter().all(|&status| Status::from_wire(status as u8) == Some(status)));
+    assert!(Arm::ALL.iter().all(|&arm| Arm::from_wire(arm as u8) == Some(arm)));
+    assert_eq!((Reason::from_wire(10), Status::from_wire(0), Arm::from_wire(0)), (None, None, None));
 }
 
 proptest! {

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from ra_guard import _core
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError, status_of
 
 app = cyclopts.App(name="ra-guard", help="Reranks image search results, and proves online that it helps.")
 app.command("ra_guard.cli.serve:app", name="serve", help="Serve until SIGTERM.")
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error=False,
             result_action="return_value",
         )
+    except cyclopts.UnknownCommandError as error:
+        return _refuse(_unknown_command(error), WRONG_INPUT)
     except cyclopts.CycloptsError as error:
         return _refuse(f"{error} See ra-guard --help.", WRONG_INPUT)
     except (RaGuardError, _core.CoreError) as error:
@@ -54,11 +56,19 @@ def _refuse(message: str, code: int) -> int:
     return code
 
 
+def _unknown_command(error: cyclopts.UnknownCommandError) -> str:
+    # Not the error's own words: to find the nearest command it would import every one of them.
+    typed = (error.unused_tokens or ["nothing"])[0]
+    commands = [name for name in error.app or app if not name.startswith("-")]
+    return f"found command {typed!r}, wanted one of {', '.join(sorted(commands))}, see --help"
+
+
 def _is_wrong_input(error: Exception) -> bool:
     # Imported here because only a failure needs them: --help should not wait for gRPC.
     from ra_guard.client import CallFailed
     from ra_guard.experiments.model import InvalidInput, UnknownExperiment
 
-    if isinstance(error, CallFailed):
-        return error.status in {"INVALID_ARGUMENT", "NOT_FOUND"}
-    return isinstance(error, InvalidInput | UnknownExperiment | _core.RequestError)
+    if isinstance(error, InvalidInput | UnknownExperiment):
+        return True
+    status = error.status if isinstance(error, CallFailed) else status_of(error)
+    return status in {Code.INVALID_ARGUMENT, Code.NOT_FOUND}

@@ -18,7 +18,7 @@ from ra_guard.models.build import Built, Report, assemble, demo_recipe, template
 from ra_guard.models.environment import TritonEnvironment
 from ra_guard.models.pull import CLIP_COSINE_RANGE, Wanted, from_hub, from_path, pull
 from ra_guard.models.space import REPOSITORY_FOLDER, Space, names
-from ra_guard.models.triton_server import TritonNotStarted, TritonServer
+from ra_guard.models.triton_server import Ports, TritonNotStarted, TritonServer
 
 app = cyclopts.App(name="models", help="List, build, pull and serve embedding spaces.")
 
@@ -102,8 +102,15 @@ def pull_pair(
 
 
 @app.command
-def serve(*, space: str | None = None, config: Path | None = None) -> None:
-    """Run Triton on a space until SIGTERM or Ctrl-C."""
+def serve(
+    *,
+    space: str | None = None,
+    grpc_port: int = Ports.grpc,
+    http_port: int = Ports.http,
+    metrics_port: int = Ports.metrics,
+    config: Path | None = None,
+) -> None:
+    """Run Triton on a space until SIGTERM or Ctrl-C, on 127.0.0.1."""
     settings = load(config)
     chosen = space or settings.triton.space or "demo"
     Space.load(settings.models_dir / chosen)
@@ -111,7 +118,9 @@ def serve(*, space: str | None = None, config: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     repository = settings.models_dir / chosen / REPOSITORY_FOLDER
-    with TritonServer.start(repository, _environment(settings), settings.run_dir / "triton") as triton:
+    ports = Ports(grpc_port, http_port, metrics_port)
+    environment = _environment(settings)
+    with TritonServer.start(repository, environment, settings.run_dir / "triton", ports=ports) as triton:
         print(f"serving {chosen} at {triton.url}, log in {triton.log}", flush=True)
         while not stopped.wait(_WATCH_S):
             if not triton.running():

@@ -24,6 +24,8 @@ DEFAULT_POOL = 50
 STDIN = "-"
 STATES = ("scored", "no detections", "no cosine", "cold", "unknown", "unlicensed")
 """Names for the bytes of RerankResponse.candidate_states."""
+NOT_SCORED = "not scored"
+"""In place of a state where the answer is the baseline."""
 _FEATURES = ("cosine", "consistency", "contradiction", "prior")
 _WIDTH_OF_A_FILE = 200
 
@@ -104,7 +106,7 @@ def rows_of(response: rerank_pb2.RerankResponse, candidates: Sequence[str]) -> l
             before=position + 1,
             after=after,
             score=_number(response.scores, after - 1),
-            state=_state(response.candidate_states, position),
+            state=_state(response, position),
             features={term: _number(getattr(response.explanation, term), position) for term in _FEATURES}
             if response.HasField("explanation")
             else {},
@@ -236,8 +238,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _state(states: bytes, position: int) -> str:
-    code = states[position] if states else 0
+def _state(response: rerank_pb2.RerankResponse, position: int) -> str:
+    if not response.candidate_states:
+        return STATES[0] if response.scores else NOT_SCORED
+    code = response.candidate_states[position]
     return STATES[code] if code < len(STATES) else f"state {code}"
 
 

@@ -65,6 +65,9 @@ class TritonEnvironment:
             raise EnvironmentBroken(
                 f"found numpy {version} beside Triton, wanted 1.x: under 2 its Python backend answers empty tensors"
             )
+        if facts["shared_library"] is None:
+            wanted = f"libpython{facts['version']}"
+            raise EnvironmentBroken(f"found no shared {wanted}, which Triton loads; install it (Debian: {wanted})")
         return cls(
             python=python,
             version=facts["version"],

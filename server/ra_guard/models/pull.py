@@ -7,6 +7,7 @@ Everything is checked before a space is published: names, types, shapes, digests
 
 import json
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def from_path(path: Path) -> Iterator[Path]:
                 shutil.unpack_archive(path, unpacked)
             else:
                 shutil.unpack_archive(path, unpacked, filter="data")
-        except (shutil.ReadError, ValueError, OSError) as error:
+        except (shutil.ReadError, tarfile.TarError, ValueError, OSError) as error:
             raise BadModel(f"{path} cannot be unpacked: {error}; wanted a .zip, .tar or .tar.gz") from error
         yield _sole_folder(Path(unpacked))
 

@@ -74,6 +74,10 @@ class TritonServer:
         Raises EnvironmentBroken, TritonNotStarted.
         """
         ports = ports or Ports()
+        missing = [model for model in MODELS if not (repository / model / "config.pbtxt").exists()]
+        if missing:
+            message = f"found no {', '.join(missing)} in {repository}, wanted a space's repository"
+            raise TritonNotStarted(f"{message}; run `ra-guard models build`")
         refuse_taken_ports(ports)
         run_dir.mkdir(parents=True, exist_ok=True)
         command = _command(repository.resolve(), environment, link_backends(environment, run_dir), ports)

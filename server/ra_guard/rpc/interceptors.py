@@ -19,7 +19,7 @@ class ErrorBoundary(grpc.GenericRpcHandler):
     def __init__(self, inner: grpc.GenericRpcHandler, report: Callable[[BaseException], None]) -> None:
         self._inner = inner
         self._report = report
-        self._wrapped: "dict[str, grpc.RpcMethodHandler[Any, Any]]" = {}
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The wrapped handler of a method; None for methods of others."""
@@ -39,7 +39,9 @@ class ErrorBoundary(grpc.GenericRpcHandler):
             return grpc.stream_unary_rpc_method_handler(self._answering(handler.stream_unary), *coders)
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream), *coders)
-        return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream), *coders)
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream), *coders)
+        raise TypeError(f"{handler!r}: found no behaviour, wanted one of the four arities")
 
     def _answering(self, behaviour: Behaviour) -> Behaviour:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
@@ -62,7 +64,7 @@ class ErrorBoundary(grpc.GenericRpcHandler):
         return stream
 
     def _end(self, error: BaseException, context: grpc.ServicerContext) -> None:
-        if context.code() is not None:  # the handler has aborted by itself
+        if context.code() is not None:  # type: ignore[attr-defined]  # the handler has aborted by itself
             raise error
         code = status_of(error)
         if code is Code.INTERNAL:

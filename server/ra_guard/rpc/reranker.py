@@ -47,7 +47,8 @@ class Rerank:
                 answer = self._reranking.refuse(request, waited_ns)
             else:
                 _check_size(request, self._max_request_bytes)
-                answer = self._reranking.answer(request, arrived_ns, waited_ns, _deadline_ns(context, arrived_ns))
+                deadline_ns = _deadline_ns(context, arrived_ns)
+                answer = self._reranking.answer(request, arrived_ns - waited_ns, waited_ns, deadline_ns)
         except BaseException as error:  # noqa: BLE001 (a panic of the core is no Exception, and would hang the caller)
             _refuse(error, context, self._records, UNARY, arrived_ns - waited_ns)
         self._records.append(_record(UNARY, arrived_ns - waited_ns, context, answer))

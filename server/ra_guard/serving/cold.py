@@ -73,13 +73,13 @@ class ColdQueue:
             if self._closed:
                 return
             before = len(self._waiting)
-            for id in ids:
-                if id in self._waiting or id in self._in_hand or self._tried_until.get(id, now) > now:
+            for image in ids:
+                if image in self._waiting or image in self._in_hand or self._tried_until.get(image, now) > now:
                     continue
                 if len(self._waiting) >= self._capacity:
                     self.dropped += 1
                     continue
-                self._waiting[id] = None
+                self._waiting[image] = None
             if len(self._waiting) > before:
                 self._changed.notify_all()
 
@@ -90,12 +90,12 @@ class ColdQueue:
             return self._changed.wait_for(lambda: self._closed or not self._busy_with(ids), timeout_s)
 
     def _busy_with(self, ids: Sequence[str]) -> bool:
-        return any(id in self._waiting or id in self._in_hand for id in ids)
+        return any(image in self._waiting or image in self._in_hand for image in ids)
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
             try:
-                self._features.embed([id.encode() for id in batch])
+                self._features.embed([image.encode() for image in batch])
             except Exception as error:  # noqa: BLE001 (whatever a model or a disk does, the next batch is tried)
                 self._report(error)
             self._finish(batch)
@@ -112,9 +112,9 @@ class ColdQueue:
     def _finish(self, batch: Sequence[str]) -> None:
         until = self._clock() + self._retry_s
         with self._changed:
-            for id in batch:
-                self._tried_until[id] = until
-                self._tried_until.move_to_end(id)
+            for image in batch:
+                self._tried_until[image] = until
+                self._tried_until.move_to_end(image)
             while len(self._tried_until) > TRIED_PER_QUEUED * self._capacity:
                 self._tried_until.popitem(last=False)
             self._in_hand = frozenset()

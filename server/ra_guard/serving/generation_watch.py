@@ -59,6 +59,7 @@ class GenerationWatcher:
         self._loader = loader
         self._poll_s = poll_s
         self._report = report
+        self._turn = threading.Lock()
         self._loaded: str | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generation-watch", daemon=True)
@@ -75,12 +76,13 @@ class GenerationWatcher:
             self._thread.join()
 
     def poll(self) -> None:
-        """Loads what CURRENT names, unless that was done already. A refused generation is tried again."""
+        """Loads what CURRENT names, unless that was done already. A refused generation is tried again. Thread-safe."""
         try:
-            named = self._loader.named()
-            if named is not None and named != self._loaded:
-                self._loader.load()
-                self._loaded = named
+            with self._turn:
+                named = self._loader.named()
+                if named is not None and named != self._loaded:
+                    self._loader.load()
+                    self._loaded = named
         except Exception as error:  # noqa: BLE001 (the generation in service goes on serving)
             self._report(error)
 

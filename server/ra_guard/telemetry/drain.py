@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from ra_guard.telemetry.metrics import CORE_STAGES, Metrics
+from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
 from ra_guard.telemetry.records import CallRecord, FailureRecord, Records
 from ra_guard.telemetry.traces import Traces
@@ -101,7 +101,7 @@ class Drain:
             unknown=answer.unknown,
             unlicensed=answer.unlicensed,
             took_us=took_us,
-            stages_ns={stage: getattr(answer, f"{stage}_ns") for stage in CORE_STAGES},
+            stages_ns=dict(zip(CORE_STAGES, stage_times_ns(answer), strict=True)),
             trace_id=trace_id,
         )
 

@@ -1,41 +1,88 @@
-"""Where metrics and traces go: Prometheus, OTLP over HTTP. Built in the process that uses them; none survives a fork."""
+"""Where metrics and traces go: Prometheus, OTLP over HTTP. Built in the process that uses them: they fork badly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import prometheus_client
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ra_guard.config import Telemetry
+from ra_guard.telemetry.histograms import Histogram
 
 EXPORT_TIMEOUT_S = 2
 """A dead collector costs a background thread this long, and no call anything."""
 
+_SCOPE = InstrumentationScope("ra_guard")
+
+
+class PrometheusReader(PrometheusMetricReader):
+    """Shows what OpenTelemetry collected, and our own histograms."""
+
+    def __init__(self, histograms: Sequence[Histogram], registry: prometheus_client.CollectorRegistry) -> None:
+        self._histograms = histograms
+        super().__init__(scope_info_enabled=False, registry=registry)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(with_histograms(metrics_data, self._histograms), timeout_millis, **kwargs)
+
+
+class OtlpReader(PeriodicExportingMetricReader):
+    """Sends what OpenTelemetry collected, and our own histograms, once a minute."""
+
+    def __init__(self, histograms: Sequence[Histogram], endpoint: str) -> None:
+        self._histograms = histograms
+        super().__init__(OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=EXPORT_TIMEOUT_S))
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(with_histograms(metrics_data, self._histograms), timeout_millis, **kwargs)
+
+
+def with_histograms(collected: MetricsData, histograms: Sequence[Histogram]) -> MetricsData:
+    """One more scope in what a reader received."""
+    ours = ScopeMetrics(scope=_SCOPE, metrics=[histogram.collect() for histogram in histograms], schema_url="")
+    first, *others = collected.resource_metrics
+    extended: ResourceMetrics = replace(first, scope_metrics=[*first.scope_metrics, ours])
+    return MetricsData(resource_metrics=[extended, *others])
+
 
 def resource(worker: int, replica: str) -> Resource:
     """What all metrics and spans of this process say about it."""
-    return Resource.create({"service.name": "ra-guard", "service.instance.id": f"{replica}/{worker}"})
+    return Resource.create({"service.name": "ra-guard", "service.instance.id": replica, "ra_guard.worker": worker})
 
 
 def metric_readers(
-    telemetry: Telemetry, *, host: str, worker: int, report: Callable[[BaseException], None]
+    telemetry: Telemetry,
+    histograms: Sequence[Histogram],
+    *,
+    host: str,
+    worker: int,
+    report: Callable[[BaseException], None],
 ) -> list[MetricReader]:
     """Prometheus on ``metrics_port + worker`` and OTLP, each if configured. A port in use is reported, not fatal."""
     readers: list[MetricReader] = []
     if telemetry.metrics_port:
+        registry = prometheus_client.CollectorRegistry()
         try:
-            prometheus_client.start_http_server(telemetry.metrics_port + worker, addr=host)
-            readers.append(PrometheusMetricReader())
+            prometheus_client.start_http_server(telemetry.metrics_port + worker, addr=host, registry=registry)
+            readers.append(PrometheusReader(histograms, registry))
         except OSError as error:
             report(error)
     if telemetry.otlp_endpoint:
-        exporter = OTLPMetricExporter(f"{telemetry.otlp_endpoint}/v1/metrics", timeout=EXPORT_TIMEOUT_S)
-        readers.append(PeriodicExportingMetricReader(exporter))
+        readers.append(OtlpReader(histograms, telemetry.otlp_endpoint))
     return readers
 
 

@@ -1,6 +1,7 @@
 """Values that are read when somebody looks: what is loaded, how old the plan is, what waits and what was dropped."""
 
 import math
+from functools import partial
 
 from ra_guard import _core
 from ra_guard._core import Engine
@@ -32,16 +33,14 @@ def register_gauges(
     metrics.gauge(
         "ra_guard.admission.in_hand", lambda: admission.in_hand, unit="{candidate}", description="Candidates in hand"
     )
-    metrics.gauge(
-        "ra_guard.queue.depth", lambda: pool.depth, unit="{call}", description="Calls waiting for a thread"
-    )
+    metrics.gauge("ra_guard.queue.depth", lambda: pool.depth, unit="{call}", description="Calls waiting for a thread")
     metrics.counter(
         "ra_guard.telemetry.dropped", lambda: records.dropped, unit="{record}", description="Call records dropped"
     )
     for arm in ("control", "treatment"):
         metrics.counter(
             "ra_guard.candidate_log.dropped",
-            lambda key=f"dropped_{arm}": core.log_counters()[key],
+            partial(_log_counter, core, f"dropped_{arm}"),
             unit="{record}",
             description="Candidate log records dropped",
             arm=arm,
@@ -49,7 +48,7 @@ def register_gauges(
     for key in ("written", "bytes", "write_errors"):
         metrics.counter(
             f"ra_guard.candidate_log.{key}",
-            lambda key=key: core.log_counters()[key],
+            partial(_log_counter, core, key),
             unit="1",
             description=f"Candidate log: {key.replace('_', ' ')}",
         )
@@ -58,8 +57,15 @@ def register_gauges(
             "ra_guard.cold.depth", lambda: cold.depth, unit="{image}", description="Images waiting to be embedded"
         )
         metrics.counter(
-            "ra_guard.cold.dropped", lambda: cold.dropped, unit="{image}", description="Images not queued, for want of room"
+            "ra_guard.cold.dropped",
+            lambda: cold.dropped,
+            unit="{image}",
+            description="Images not queued, for want of room",
         )
+
+
+def _log_counter(core: Engine, key: str) -> int:
+    return core.log_counters()[key]
 
 
 def _generation(core: Engine) -> int:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ra_guard.telemetry.metrics import CORE_STAGES
+from ra_guard.telemetry.metrics import CORE_STAGES, stage_times_ns
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
 from ra_guard.telemetry.records import CallRecord
 
@@ -88,10 +88,10 @@ class Traces:
         )
 
     def _stages(self, parent: trace.Span, record: CallRecord, started_ns: int) -> None:
-        """The core's steps as child spans, back to back and ending when the call ended: it reports how long each took."""
+        """The core's steps as child spans, back to back up to the end of the call: the core says how long each took."""
         if record.answer is None:
             return
-        took_ns = [getattr(record.answer, f"{stage}_ns") for stage in CORE_STAGES]
+        took_ns = stage_times_ns(record.answer)
         at_ns = started_ns + max(0, record.finished_ns - record.started_ns - sum(took_ns))
         context = trace.set_span_in_context(parent, Context())
         for stage, ns in zip(CORE_STAGES, took_ns, strict=True):

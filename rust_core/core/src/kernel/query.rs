@@ -65,7 +65,7 @@ impl QueryVector {
         self.bytes.resize(lines, ByteLine([0; 64]));
         for (line, values) in self.bytes.iter_mut().zip(query.chunks(64)) {
             for (stored, value) in line.0.iter_mut().zip(values) {
-                *stored = (f64::from(*value) * steps).round() as i8;
+                *stored = round_half_away(f64::from(*value) * steps);
                 self.sum += i32::from(*stored);
             }
         }
@@ -101,4 +101,11 @@ impl QueryVector {
     pub(super) fn bytes(&self) -> &[ByteLine] {
         &self.bytes
     }
+}
+
+/// `f64::round` for values within an `i8`, without a call for each: what is left after truncation decides.
+fn round_half_away(value: f64) -> i8 {
+    let whole = value as i32;
+    let rest = value - f64::from(whole);
+    (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as i8
 }

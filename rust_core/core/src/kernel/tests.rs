@@ -109,7 +109,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn every_kernel_gives_the_bits_of_the_specification((dtype, dim, query, values) in cases()) {

@@ -4,11 +4,9 @@ use zerocopy::little_endian::{F32, U16};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::error::LogError;
-use super::record::{
-    HAS_COLUMNS, HAS_POOL, HAS_QUERY_VECTOR, HAS_STATES, Header, ScoreColumns, VERSION,
-};
+use super::record::{HAS_COLUMNS, HAS_POOL, HAS_QUERY_VECTOR, HAS_STATES, Header, ScoreColumns, VERSION};
 use crate::assign::Arm;
-use crate::plan::Weights;
+use crate::score::Weights;
 use crate::wire::{Reason, Status};
 
 /// A record read in place; every part lies within its bounds.
@@ -96,14 +94,9 @@ impl<'a> Record<'a> {
         // The version comes first, so that a newer record is told from a damaged one.
         if let Some(&version) = bytes.first().filter(|&&version| version > VERSION) {
             let (found, supported) = (version.into(), VERSION.into());
-            return Err(LogError::FutureVersion {
-                what: "record",
-                found,
-                supported,
-            });
+            return Err(LogError::FutureVersion { what: "record", found, supported });
         }
-        let (header, rest) =
-            Header::ref_from_prefix(bytes).map_err(|_| bad("header", bytes.len(), "96 bytes"))?;
+        let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| bad("header", bytes.len(), "96 bytes"))?;
         header.check()?;
         let mut parts = Parts(rest);
         let candidates = usize::from(header.candidates.get());
@@ -111,28 +104,19 @@ impl<'a> Record<'a> {
         let record = Self {
             unix_ns: header.unix_ns.get(),
             request: parts.take("request", header.request_bytes.get() as usize)?,
-            experiment_key: text(
-                "experiment key",
-                parts.take("experiment key", header.key_bytes.get().into())?,
-            )?,
+            experiment_key: text("experiment key", parts.take("experiment key", header.key_bytes.get().into())?)?,
             query_vector: parts.take_if(has(HAS_QUERY_VECTOR), |parts| {
-                parts
-                    .take("query vector", header.query_values.get() as usize)
-                    .map(Column)
+                parts.take("query vector", header.query_values.get() as usize).map(Column)
             })?,
-            pool: parts.take_if(has(HAS_POOL), |parts| {
-                parts.pool(candidates, header.pool_bytes.get() as usize)
-            })?,
+            pool: parts.take_if(has(HAS_POOL), |parts| parts.pool(candidates, header.pool_bytes.get() as usize))?,
             states: parts.take_if(has(HAS_STATES), |parts| parts.take("states", candidates))?,
             columns: parts.take_if(has(HAS_COLUMNS), |parts| parts.columns(candidates))?,
             ranking: parts.ranking(header.ranked.get().into(), candidates)?,
             candidates,
             assigned_arm: Arm::from_wire(header.assigned_arm),
             served_arm: Arm::from_wire(header.served_arm),
-            status: Status::from_wire(header.status)
-                .ok_or_else(|| bad("status", header.status, "1..3"))?,
-            reason: Reason::from_wire(header.reason)
-                .ok_or_else(|| bad("reason", header.reason, "0..9"))?,
+            status: Status::from_wire(header.status).ok_or_else(|| bad("status", header.status, "1..3"))?,
+            reason: Reason::from_wire(header.reason).ok_or_else(|| bad("reason", header.reason, "0..9"))?,
             plan_revision: header.plan_revision.get(),
             generation: header.generation.get(),
             space: header.space()?,
@@ -149,12 +133,7 @@ impl Header {
         let fields = [
             ("version", self.version == VERSION, self.version, "1"),
             ("flags", self.flags & !known == 0, self.flags, "known flags"),
-            (
-                "assigned arm",
-                self.assigned_arm <= 3,
-                self.assigned_arm,
-                "0..3",
-            ),
+            ("assigned arm", self.assigned_arm <= 3, self.assigned_arm, "0..3"),
             ("served arm", self.served_arm <= 3, self.served_arm, "0..3"),
         ];
         match fields.into_iter().find(|(_, holds, ..)| !holds) {
@@ -172,12 +151,7 @@ impl Header {
 
     fn weights(&self) -> Weights {
         let [cosine, consistency, contradiction, prior] = self.weights.map(F32::get);
-        Weights {
-            cosine,
-            consistency,
-            contradiction,
-            prior,
-        }
+        Weights { cosine, consistency, contradiction, prior }
     }
 }
 
@@ -211,16 +185,9 @@ impl<'a> Parts<'a> {
         let lengths: &[U16] = self.take("pool", candidates)?;
         let total: usize = lengths.iter().map(|length| usize::from(length.get())).sum();
         if total != bytes {
-            return Err(bad(
-                "pool",
-                total,
-                "lengths that sum to the bytes of the ids",
-            ));
+            return Err(bad("pool", total, "lengths that sum to the bytes of the ids"));
         }
-        Ok(PoolIds {
-            lengths,
-            bytes: self.take("pool", bytes)?,
-        })
+        Ok(PoolIds { lengths, bytes: self.take("pool", bytes)? })
     }
 
     fn columns(&mut self, candidates: usize) -> Result<ScoreColumns<Column<'a>>, LogError> {
@@ -236,10 +203,7 @@ impl<'a> Parts<'a> {
 
     fn ranking(&mut self, ranked: usize, candidates: usize) -> Result<Positions<'a>, LogError> {
         let positions: &[U16] = self.take("ranking", ranked)?;
-        match positions
-            .iter()
-            .find(|position| usize::from(position.get()) >= candidates)
-        {
+        match positions.iter().find(|position| usize::from(position.get()) >= candidates) {
             Some(position) => Err(bad("ranking", position.get(), "positions of candidates")),
             None => Ok(Positions(positions)),
         }
@@ -258,9 +222,5 @@ fn text<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, LogError> {
 }
 
 fn bad(field: &'static str, found: impl TryInto<u64>, wanted: &'static str) -> LogError {
-    LogError::BadRecord {
-        field,
-        found: found.try_into().unwrap_or(u64::MAX),
-        wanted,
-    }
+    LogError::BadRecord { field, found: found.try_into().unwrap_or(u64::MAX), wanted }
 }

@@ -9,22 +9,16 @@ use thiserror::Error;
 #[derive(Debug, Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum LogError {
     /// Not a segment.
-    #[error(
-        "candidate log: found another kind of file, wanted one that starts with RAGCLOG; check the path"
-    )]
+    #[error("candidate log: found another kind of file, wanted one that starts with RAGCLOG; check the path")]
     NotALog,
     /// A segment without a whole header.
-    #[error(
-        "candidate log: found {found} bytes, wanted a header of 64; nothing was written to this segment"
-    )]
+    #[error("candidate log: found {found} bytes, wanted a header of 64; nothing was written to this segment")]
     TornHeader {
         /// Bytes found.
         found: usize,
     },
     /// Written by a newer build.
-    #[error(
-        "candidate log: found {what} version {found}, wanted at most {supported}; read it with a newer build"
-    )]
+    #[error("candidate log: found {what} version {found}, wanted at most {supported}; read it with a newer build")]
     FutureVersion {
         /// "format" or "record".
         what: &'static str,
@@ -34,9 +28,7 @@ pub enum LogError {
         supported: u32,
     },
     /// Bytes that no crash explains.
-    #[error(
-        "candidate log: found {what} at byte {offset}; damaged: restore the file, or keep the records before it"
-    )]
+    #[error("candidate log: found {what} at byte {offset}; damaged: restore the file, or keep the records before it")]
     Corrupt {
         /// Where.
         offset: u64,
@@ -62,17 +54,13 @@ pub enum LogError {
         wanted: &'static str,
     },
     /// Recovery of a segment that its writer still holds.
-    #[error(
-        "candidate log: found {path} locked by its writer, wanted one left behind; let the writer seal it"
-    )]
+    #[error("candidate log: found {path} locked by its writer, wanted one left behind; let the writer seal it")]
     InUse {
         /// The segment.
         path: PathBuf,
     },
     /// Recovery of something else than an open segment.
-    #[error(
-        "candidate log: found {path}, wanted a segment that ends in .open; sealed ones need no recovery"
-    )]
+    #[error("candidate log: found {path}, wanted a segment that ends in .open; sealed ones need no recovery")]
     NotOpen {
         /// The path.
         path: PathBuf,
@@ -84,9 +72,7 @@ pub enum LogError {
         found: String,
     },
     /// The writing thread ended early.
-    #[error(
-        "candidate log: found its writer gone, wanted it running; restart the process and report the fault"
-    )]
+    #[error("candidate log: found its writer gone, wanted it running; restart the process and report the fault")]
     WriterGone,
     /// The writing thread could not be started.
     #[error("candidate log: cannot start its writer: {source}")]
@@ -95,9 +81,7 @@ pub enum LogError {
         source: io::Error,
     },
     /// No space left.
-    #[error(
-        "candidate log: found no space to {action} {path}; make room, records are dropped and counted until then"
-    )]
+    #[error("candidate log: found no space to {action} {path}; make room, records are dropped and counted until then")]
     DiskFull {
         /// What was tried.
         action: &'static str,
@@ -125,15 +109,25 @@ impl LogError {
     /// Turns the system's error into this one, told what was tried on which file.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
-                action,
-                path: path.to_owned(),
-            },
-            _ => Self::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { action, path: path.to_owned() }
+            }
+            _ => Self::Io { action, path: path.to_owned(), source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Causes that no test can bring about: a system out of threads, a fault in the writing thread.
+    #[test]
+    fn failures_of_the_system_are_named() {
+        let thread = LogError::Thread { source: io::ErrorKind::WouldBlock.into() };
+        assert_eq!((thread.variant(), LogError::WriterGone.variant()), ("Thread", "WriterGone"));
+        assert!(thread.to_string().contains("cannot start its writer"), "{thread}");
+        let quota = LogError::io("write", Path::new("a.open"))(io::ErrorKind::QuotaExceeded.into());
+        assert!(matches!(&quota, LogError::DiskFull { action: "write", .. }), "{quota}");
     }
 }

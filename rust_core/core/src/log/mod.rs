@@ -54,22 +54,14 @@ impl CandidateLog {
     /// Makes the folder and starts the thread that writes. The first segment appears with the first record.
     pub fn start(settings: LogSettings) -> Result<Self, LogError> {
         if !is_writer_name(&settings.writer) {
-            return Err(LogError::WriterName {
-                found: settings.writer,
-            });
+            return Err(LogError::WriterName { found: settings.writer });
         }
-        std::fs::create_dir_all(&settings.folder)
-            .map_err(LogError::io("make the folder", &settings.folder))?;
+        std::fs::create_dir_all(&settings.folder).map_err(LogError::io("make the folder", &settings.folder))?;
         let shared = Arc::new(Shared::new(settings.queue_bytes));
         let writer = Writer::new(Arc::clone(&shared), settings);
         let thread = std::thread::Builder::new().name("candidate-log".to_owned());
-        let thread = thread
-            .spawn(move || writer.run())
-            .map_err(|source| LogError::Thread { source })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = thread.spawn(move || writer.run()).map_err(|source| LogError::Thread { source })?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Queues a record made by [`RecordFields::encode`]. Never waits for the disk; an error is already counted.

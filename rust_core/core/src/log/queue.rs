@@ -139,9 +139,7 @@ impl Shared {
             if thread.is_finished() {
                 return Err(LogError::WriterGone);
             }
-            let waited = self
-                .flushed
-                .wait_timeout(flushes, Duration::from_millis(100));
+            let waited = self.flushed.wait_timeout(flushes, Duration::from_millis(100));
             flushes = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         flushes.error.take().map_or(Ok(()), Err)

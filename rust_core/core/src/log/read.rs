@@ -5,9 +5,7 @@ use std::path::Path;
 use zerocopy::FromBytes;
 
 use super::error::LogError;
-use super::segment::{
-    FORMAT_VERSION, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, MAGIC,
-};
+use super::segment::{FORMAT_VERSION, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, MAGIC};
 
 /// A segment whose header holds.
 #[derive(Debug, Clone, Copy)]
@@ -38,17 +36,10 @@ impl<'a> Segment<'a> {
         let (header, _) = header.map_err(|_| LogError::TornHeader { found: bytes.len() })?;
         if header.version.get() > FORMAT_VERSION {
             let (found, supported) = (header.version.get(), FORMAT_VERSION);
-            return Err(LogError::FutureVersion {
-                what: "format",
-                found,
-                supported,
-            });
+            return Err(LogError::FutureVersion { what: "format", found, supported });
         }
         if header.crc.get() != header.computed_crc() || header.version.get() == 0 {
-            return Err(LogError::Corrupt {
-                offset: 0,
-                what: "a header that fails its CRC",
-            });
+            return Err(LogError::Corrupt { offset: 0, what: "a header that fails its CRC" });
         }
         Ok(Self { bytes, header })
     }
@@ -67,12 +58,7 @@ impl<'a> Segment<'a> {
 
     /// The intact records in order. Corruption comes out as an error, after the records before it, and ends them.
     pub fn records(&self) -> Records<'a> {
-        Records {
-            bytes: self.bytes,
-            position: HEADER_BYTES,
-            count: 0,
-            ending: None,
-        }
+        Records { bytes: self.bytes, position: HEADER_BYTES, count: 0, ending: None, corrupted: false }
     }
 }
 
@@ -84,6 +70,8 @@ pub struct Records<'a> {
     position: usize,
     count: u64,
     ending: Option<Ending>,
+    /// Nothing comes after corruption.
+    corrupted: bool,
 }
 
 enum Frame<'a> {
@@ -148,23 +136,11 @@ impl<'a> Records<'a> {
     }
 
     fn torn_if(&self, torn: bool, otherwise: &'static str) -> Result<Frame<'a>, LogError> {
-        if torn {
-            Ok(Frame::End(Ending::Torn))
-        } else {
-            Err(self.corrupt(otherwise))
-        }
+        if torn { Ok(Frame::End(Ending::Torn)) } else { Err(self.corrupt(otherwise)) }
     }
 
     fn corrupt(&self, what: &'static str) -> LogError {
-        LogError::Corrupt {
-            offset: self.position as u64,
-            what,
-        }
-    }
-
-    /// Nothing comes after corruption.
-    fn stop(&mut self) {
-        self.bytes = &self.bytes[..self.position];
+        LogError::Corrupt { offset: self.position as u64, what }
     }
 }
 
@@ -172,7 +148,7 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<&'a [u8], LogError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ending.is_some() {
+        if self.corrupted || self.ending.is_some() {
             return None;
         }
         match self.frame() {
@@ -186,7 +162,7 @@ impl<'a> Iterator for Records<'a> {
                 None
             }
             Err(error) => {
-                self.stop();
+                self.corrupted = true;
                 Some(Err(error))
             }
         }
@@ -201,15 +177,10 @@ fn is_zero(bytes: &[u8]) -> bool {
 pub fn read_segment(path: &Path) -> Result<Vec<Vec<u8>>, LogError> {
     let bytes = std::fs::read(path).map_err(LogError::io("read", path))?;
     let mut records = Segment::parse(&bytes)?.records();
-    let read = records
-        .by_ref()
-        .map(|record| record.map(<[u8]>::to_vec))
-        .collect::<Result<Vec<_>, _>>()?;
+    let read = records.by_ref().map(|record| record.map(<[u8]>::to_vec)).collect::<Result<Vec<_>, _>>()?;
     let is_sealed = path.extension().is_some_and(|extension| extension == "log");
     if is_sealed && records.ending() != Some(Ending::Sealed) {
-        return Err(LogError::Unsealed {
-            records: records.count_so_far(),
-        });
+        return Err(LogError::Unsealed { records: records.count_so_far() });
     }
     Ok(read)
 }

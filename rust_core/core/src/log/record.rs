@@ -54,10 +54,7 @@ pub struct RecordFields<'a> {
 
 /// The terms of the score and the score itself, NaN where missing.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "the terms are those of the score's documentation"
-)]
+#[expect(missing_docs, reason = "the terms are those of the score's documentation")]
 pub struct ScoreColumns<C> {
     pub cosine: C,
     pub consistency: C,
@@ -115,12 +112,7 @@ impl RecordFields<'_> {
         let mut space = [0; 32];
         let digits = self.space.len().min(space.len());
         space[..digits].copy_from_slice(&self.space.as_bytes()[..digits]);
-        let Weights {
-            cosine,
-            consistency,
-            contradiction,
-            prior,
-        } = self.weights;
+        let Weights { cosine, consistency, contradiction, prior } = self.weights;
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         Header {
             version: VERSION,
@@ -142,11 +134,7 @@ impl RecordFields<'_> {
             candidates: U16::new(self.candidates as u16),
             ranked: U16::new(self.ranking.len() as u16),
             query_values: U32::new(self.query_vector.len() as u32),
-            pool_bytes: U32::new(
-                self.pool
-                    .map_or(0, |pool| pool.iter().map(<[u8]>::len).sum::<usize>())
-                    as u32,
-            ),
+            pool_bytes: U32::new(self.pool.map_or(0, |pool| pool.iter().map(<[u8]>::len).sum::<usize>()) as u32),
         }
     }
 }
@@ -154,13 +142,7 @@ impl RecordFields<'_> {
 impl<C: Copy> ScoreColumns<C> {
     /// The columns as they stand in a record.
     pub fn in_order(&self) -> [C; 5] {
-        [
-            self.cosine,
-            self.consistency,
-            self.contradiction,
-            self.prior,
-            self.score,
-        ]
+        [self.cosine, self.consistency, self.contradiction, self.prior, self.score]
     }
 }
 
@@ -168,20 +150,14 @@ fn append_floats(out: &mut Vec<u8>, values: &[f32]) {
     let start = out.len();
     out.resize(start + values.len() * 4, 0);
     let (places, _) = out[start..].as_chunks_mut();
-    places
-        .iter_mut()
-        .zip(values)
-        .for_each(|(place, value)| *place = value.to_le_bytes());
+    places.iter_mut().zip(values).for_each(|(place, value)| *place = value.to_le_bytes());
 }
 
 fn append_positions(out: &mut Vec<u8>, positions: &[u32]) {
     let start = out.len();
     out.resize(start + positions.len() * 2, 0);
     let (places, _) = out[start..].as_chunks_mut();
-    places
-        .iter_mut()
-        .zip(positions)
-        .for_each(|(place, &position)| *place = (position as u16).to_le_bytes());
+    places.iter_mut().zip(positions).for_each(|(place, &position)| *place = (position as u16).to_le_bytes());
 }
 
 /// The number of the assigned arm, 0 for bytes that are no record.

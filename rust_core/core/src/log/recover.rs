@@ -16,16 +16,12 @@ use super::segment::{end_frame, sync_folder};
 /// one that is corrupt before its tail, are refused and left as they are.
 pub fn recover(path: &Path) -> Result<Option<PathBuf>, LogError> {
     if path.extension().is_none_or(|extension| extension != "open") {
-        return Err(LogError::NotOpen {
-            path: path.to_owned(),
-        });
+        return Err(LogError::NotOpen { path: path.to_owned() });
     }
     let file = File::open(path).map_err(LogError::io("open", path))?;
     // Held until the file is gone, so that two recoveries do not meet.
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Err(LogError::InUse {
-            path: path.to_owned(),
-        });
+        return Err(LogError::InUse { path: path.to_owned() });
     }
     let bytes = std::fs::read(path).map_err(LogError::io("read", path))?;
     let sealed = match sealed_bytes(&bytes)? {
@@ -54,10 +50,7 @@ fn sealed_bytes(bytes: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
 }
 
 fn publish(open: &Path, sealed: &[u8]) -> Result<PathBuf, LogError> {
-    let (temporary, target) = (
-        open.with_extension("recovering"),
-        open.with_extension("log"),
-    );
+    let (temporary, target) = (open.with_extension("recovering"), open.with_extension("log"));
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(sealed)?;
         file.sync_all()

@@ -64,11 +64,7 @@ pub(super) struct FrameHeader {
 
 impl FrameHeader {
     fn new(length: u32, crc: u32) -> Self {
-        Self {
-            length: U32::new(length),
-            length_check: U32::new(!length),
-            crc: U32::new(crc),
-        }
+        Self { length: U32::new(length), length_check: U32::new(!length), crc: U32::new(crc) }
     }
 }
 
@@ -123,19 +119,9 @@ pub(super) struct OpenSegment {
 
 impl OpenSegment {
     /// Creates and locks a segment, with its header. Nothing is left behind on failure.
-    pub(super) fn create(
-        path: PathBuf,
-        writer: &str,
-        created_unix_ns: u64,
-    ) -> Result<Self, LogError> {
+    pub(super) fn create(path: PathBuf, writer: &str, created_unix_ns: u64) -> Result<Self, LogError> {
         let file = File::create_new(&path).map_err(LogError::io("create", &path))?;
-        let mut segment = Self {
-            file,
-            path,
-            length: 0,
-            records: 0,
-            torn: false,
-        };
+        let mut segment = Self { file, path, length: 0, records: 0, torn: false };
         if let Err(error) = segment.begin(writer, created_unix_ns) {
             // The first error is the one to report, whether or not the empty file can be removed.
             drop(std::fs::remove_file(&segment.path));
@@ -172,17 +158,13 @@ impl OpenSegment {
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        self.file
-            .sync_data()
-            .map_err(LogError::io("fsync", &self.path))
+        self.file.sync_data().map_err(LogError::io("fsync", &self.path))
     }
 
     /// Completes the segment and gives it its `.log` name.
     pub(super) fn seal(mut self) -> Result<PathBuf, LogError> {
         self.write(&end_frame(self.records))?;
-        self.file
-            .sync_all()
-            .map_err(LogError::io("fsync", &self.path))?;
+        self.file.sync_all().map_err(LogError::io("fsync", &self.path))?;
         let sealed = self.path.with_extension("log");
         std::fs::rename(&self.path, &sealed).map_err(LogError::io("rename", &self.path))?;
         sync_folder(&sealed)?;
@@ -207,9 +189,7 @@ impl OpenSegment {
 
 /// Makes the names in a file's folder durable.
 pub(super) fn sync_folder(file: &Path) -> Result<(), LogError> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(LogError::io("fsync", folder))
@@ -222,23 +202,11 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_of_its_own() {
         let path = PathBuf::from("/dev/full");
-        let file = File::options()
-            .write(true)
-            .open(&path)
-            .expect("every Linux has it");
-        let mut segment = OpenSegment {
-            file,
-            path,
-            length: 0,
-            records: 0,
-            torn: false,
-        };
+        let file = File::options().write(true).open(&path).expect("every Linux has it");
+        let mut segment = OpenSegment { file, path, length: 0, records: 0, torn: false };
         let error = segment.append(b"frame", 1).expect_err("a full disk");
         assert_eq!(error.variant(), "DiskFull");
         assert!(!segment.has_records());
-        assert!(
-            segment.is_torn(),
-            "a device, unlike a file, cannot be cut back"
-        );
+        assert!(segment.is_torn(), "a device, unlike a file, cannot be cut back");
     }
 }

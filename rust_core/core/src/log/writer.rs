@@ -11,9 +11,7 @@ use super::LogSettings;
 use super::error::LogError;
 use super::queue::Shared;
 use super::record;
-use super::segment::{
-    END_FRAME_BYTES, FRAME_HEADER_BYTES, HEADER_BYTES, OpenSegment, complete_frames, frame_length,
-};
+use super::segment::{END_FRAME_BYTES, FRAME_HEADER_BYTES, HEADER_BYTES, OpenSegment, complete_frames, frame_length};
 
 /// How often the thread looks for records.
 const POLL: Duration = Duration::from_millis(10);
@@ -31,13 +29,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, settings: LogSettings) -> Self {
-        Self {
-            shared,
-            settings,
-            segment: None,
-            sequence: 0,
-            error: None,
-        }
+        Self { shared, settings, segment: None, sequence: 0, error: None }
     }
 
     pub(super) fn run(mut self) {
@@ -81,10 +73,7 @@ impl Writer {
 
     /// Whether one more frame may join the segment and the frames about to be written to it. The first always may.
     fn fits(&self, pending: usize, frame: usize) -> bool {
-        let held = self
-            .segment
-            .as_ref()
-            .map_or(HEADER_BYTES as u64, OpenSegment::length);
+        let held = self.segment.as_ref().map_or(HEADER_BYTES as u64, OpenSegment::length);
         let is_first = pending == 0 && !self.segment.as_ref().is_some_and(OpenSegment::has_records);
         is_first || held + (pending + frame + END_FRAME_BYTES) as u64 <= self.settings.segment_bytes
     }
@@ -96,9 +85,7 @@ impl Writer {
         match self.try_write(frames, records) {
             Ok(()) => {
                 self.shared.written.fetch_add(records, Ordering::Relaxed);
-                self.shared
-                    .bytes
-                    .fetch_add(frames.len() as u64, Ordering::Relaxed);
+                self.shared.bytes.fetch_add(frames.len() as u64, Ordering::Relaxed);
             }
             Err(error) => {
                 self.fail(error);

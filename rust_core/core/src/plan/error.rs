@@ -20,9 +20,7 @@ pub enum PlanError {
         field: &'static str,
     },
     /// The checksum is not that of the plan's bytes.
-    #[error(
-        "plan: found checksum {found:016x}, wanted {wanted:016x}: damaged on its way; fetch it again"
-    )]
+    #[error("plan: found checksum {found:016x}, wanted {wanted:016x}: damaged on its way; fetch it again")]
     Checksum {
         /// As computed from the bytes.
         found: u64,
@@ -45,9 +43,7 @@ pub enum PlanError {
         found: usize,
     },
     /// A ramp that would make the arms meet.
-    #[error(
-        "plan.ramp_bp: found {found}, wanted 0..{CONTROL_START} hundredths of a percent in each arm"
-    )]
+    #[error("plan.ramp_bp: found {found}, wanted 0..{CONTROL_START} hundredths of a percent in each arm")]
     Ramp {
         /// The value found.
         found: u32,

@@ -76,7 +76,8 @@ impl Lexicon {
         };
         let names: Vec<String> = labels.iter().map(|label| normalise(label)).collect();
         // First come, first kept: names, then what follows from them by rule, then the file's synonyms.
-        let own: Vec<_> = names.iter().zip(0..).map(|(name, label)| own_forms(name, label)).collect();
+        let spelt = spelt_forms();
+        let own: Vec<_> = names.iter().zip(0..).map(|(name, label)| own_forms(name, label, &spelt)).collect();
         own.iter().for_each(|[(phrase, meaning), _]| lexicon.add_phrase(phrase, *meaning));
         own.iter().for_each(|[_, (phrase, meaning)]| lexicon.add_phrase(phrase, *meaning));
         lexicon.add_file(&names);
@@ -164,8 +165,8 @@ fn data_lines() -> impl Iterator<Item = &'static str> {
 }
 
 /// A label's name, then its other number: from the file where it spells the name, else by rule.
-fn own_forms(name: &str, label: u16) -> [(String, Meaning); 2] {
-    if let Some(form) = spelt_in_file(name) {
+fn own_forms(name: &str, label: u16, spelt: &HashMap<&str, FormText>) -> [(String, Meaning); 2] {
+    if let Some(form) = spelt.get(name) {
         return form.numbered().map(|(phrase, number)| (phrase, Meaning::Label(form.of(label, number))));
     }
     let form = |number| Meaning::Label(Form { label, number, adjective: false });
@@ -175,10 +176,11 @@ fn own_forms(name: &str, label: u16) -> [(String, Meaning); 2] {
     }
 }
 
-fn spelt_in_file(name: &str) -> Option<FormText> {
+/// Every form of every entry, by its singular: "woman" has an irregular plural as a label of its own, too.
+fn spelt_forms() -> HashMap<&'static str, FormText> {
     let entries = data_lines().filter_map(|line| line.split_once(" = "));
-    let mut forms = entries.filter(|(entry, _)| *entry == name).flat_map(|(_, forms)| forms.split(','));
-    forms.find_map(|form| Some(FormText::parse(form)).filter(|form| form.singular == name))
+    let forms = entries.flat_map(|(_, forms)| forms.split(',')).map(FormText::parse);
+    forms.map(|form| (form.singular, form)).collect()
 }
 
 /// `singular`, `singular~` or `singular:plural`.

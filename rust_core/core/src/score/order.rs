@@ -5,9 +5,6 @@
 
 use super::terms::CandidateState;
 
-/// Below this many keys a comparison sort is faster than counting digits.
-const RADIX_MINIMUM: usize = 64;
-
 /// `1 - rank / n`, in baseline order, into `out`.
 pub fn prior_by_rank(n: usize, out: &mut Vec<f32>) {
     out.clear();
@@ -31,7 +28,6 @@ pub fn prior_from_scores(scores: &[f32], out: &mut Vec<f32>) {
 #[derive(Debug, Default)]
 pub struct OrderScratch {
     keys: Vec<u64>,
-    spare: Vec<u64>,
 }
 
 impl OrderScratch {
@@ -45,52 +41,21 @@ impl OrderScratch {
     /// When `states` and `scores` differ in length.
     pub fn rank(&mut self, states: &[CandidateState], scores: &[f32], top_k: usize, ranking: &mut Vec<u32>) {
         assert_eq!(states.len(), scores.len(), "one state and one score for each candidate");
+        let candidates = || (0u32..).zip(states.iter().copied().zip(scores.iter().copied()));
+        let scored = candidates().filter(|(_, (state, score))| is_scored(*state, *score));
         self.keys.clear();
-        self.keys.extend(
-            (0u32..)
-                .zip(states.iter().zip(scores))
-                .filter(|(_, (state, score))| is_scored(**state, **score))
-                .map(|(rank, (_, score))| key(*score, rank)),
-        );
-        self.sort();
-        let mut scored = self.keys.iter().map(|key| *key as u32);
+        self.keys.extend(scored.map(|(rank, (_, score))| key(score, rank)));
+        // Keys are distinct, so this is the total order; faster than counting digits up to a few hundred.
+        self.keys.sort_unstable();
+        let mut best_first = self.keys.iter().map(|key| *key as u32);
+        let remaining = candidates().filter(|(_, (state, _))| *state != CandidateState::Unlicensed);
         ranking.clear();
-        ranking.extend(
-            (0u32..)
-                .zip(states.iter().zip(scores))
-                .filter(|(_, (state, _))| **state != CandidateState::Unlicensed)
-                .filter_map(
-                    |(rank, (state, score))| if is_scored(*state, *score) { scored.next() } else { Some(rank) },
-                ),
-        );
+        ranking.extend(remaining.filter_map(|(rank, (state, score))| match is_scored(state, score) {
+            true => best_first.next(),
+            false => Some(rank),
+        }));
         if top_k != 0 {
             ranking.truncate(top_k);
-        }
-    }
-
-    /// Keys come in rising baseline rank, so a stable sort by the score's half orders them fully.
-    fn sort(&mut self) {
-        if self.keys.len() < RADIX_MINIMUM {
-            return self.keys.sort_unstable();
-        }
-        let mut counts = [[0u32; 256]; 4];
-        for key in &self.keys {
-            for (digit, counts) in counts.iter_mut().enumerate() {
-                counts[digit_of(*key, digit)] += 1;
-            }
-        }
-        self.spare.resize(self.keys.len(), 0);
-        for (digit, counts) in counts.iter_mut().enumerate() {
-            let mut start = 0;
-            for count in counts.iter_mut() {
-                start += std::mem::replace(count, start);
-            }
-            for key in &self.keys {
-                let place = &mut counts[digit_of(*key, digit)];
-                self.spare[*place as usize] = *key;
-                *place += 1;
-            }
-            std::mem::swap(&mut self.keys, &mut self.spare);
         }
     }
 }
@@ -107,6 +72,5 @@ fn key(score: f32, rank: u32) -> u64 {
     u64::from(!rising) << 32 | u64::from(rank)
 }
 
-fn digit_of(key: u64, digit: usize) -> usize {
-    (key >> (32 + 8 * digit)) as usize & 0xff
-}
+#[cfg(test)]
+mod tests;

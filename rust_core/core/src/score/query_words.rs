@@ -267,8 +267,11 @@ impl Phrase<'_> {
         None
     }
 
-    /// "About two", "at least two", "one or two".
+    /// "About two", "at least two", "one or two", "no more than two".
     fn is_hedged(&self, numeral: usize) -> bool {
+        if numeral > 0 && self.items[numeral - 1] == Item::Known(Meaning::NotNegator) {
+            return true;
+        }
         let word_back = |back| numeral.checked_sub(back).and_then(|at| self.word_at(at));
         match (word_back(1), word_back(2)) {
             (Some("to" | "or" | "and"), Some(before)) => self.lexicon.numeral(before).is_some(),

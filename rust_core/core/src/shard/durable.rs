@@ -3,10 +3,15 @@
 //! Assumes a file system where `rename` within a folder is atomic, as POSIX asks.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::shard::error::ShardError;
+
+/// End of the name of a file in the making. No reader opens such a file.
+const TEMPORARY: &str = ".tmp";
 
 /// A file in the making. Dropped before [`persist`](StagedFile::persist), it leaves nothing behind.
 #[derive(Debug)]
@@ -18,18 +23,13 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    /// Begins a file that shall appear as `target`, beside which the temporary one lies.
+    /// Begins a file that shall appear as `target`, beside which the temporary one lies, locked while it is written.
     pub fn create(target: &Path) -> Result<StagedFile, ShardError> {
         let mut name = target.file_name().unwrap_or_default().to_os_string();
-        // The process id keeps two writers apart; a leftover of a killed one with the same id is overwritten.
-        name.push(format!(".{}.tmp", std::process::id()));
+        // The process id keeps two writers apart.
+        name.push(format!(".{}{TEMPORARY}", std::process::id()));
         let temporary = target.with_file_name(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(|source| ShardError::io(&temporary, source))?;
+        let file = create_locked(&temporary)?;
         Ok(StagedFile { file, temporary, target: target.to_path_buf(), persisted: false })
     }
 
@@ -67,6 +67,38 @@ pub fn replace_file(path: &Path, contents: &[u8]) -> Result<(), ShardError> {
     let staged = StagedFile::create(path)?;
     staged.write_at(contents, 0)?;
     staged.persist()
+}
+
+/// Removes what killed writers left in a folder: temporary files that no living process has locked.
+pub fn sweep_leftovers(folder: &Path) -> Result<(), ShardError> {
+    let entries = std::fs::read_dir(folder).map_err(|source| ShardError::io(folder, source))?;
+    for entry in entries {
+        let path = entry.map_err(|source| ShardError::io(folder, source))?.path();
+        if !path.as_os_str().as_encoded_bytes().ends_with(TEMPORARY.as_bytes()) {
+            continue;
+        }
+        // Each of these may fail because the file's writer just finished: then there is nothing to sweep.
+        if let Ok(file) = File::open(&path)
+            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Creates an empty file and locks it, so that [`sweep_leftovers`] knows that somebody is writing it.
+fn create_locked(path: &Path) -> Result<File, ShardError> {
+    let fail = |source| ShardError::io(path, source);
+    loop {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(fail)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+        // A sweep between the two calls has taken the name away: a file without a name cannot be renamed.
+        if file.metadata().map_err(fail)?.nlink() > 0 {
+            file.set_len(0).map_err(fail)?;
+            return Ok(file);
+        }
+    }
 }
 
 /// Makes the names in the folder of `path` survive a crash.

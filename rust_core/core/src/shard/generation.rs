@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::shard::error::ShardError;
 use crate::shard::index::Wave;
 use crate::shard::layout::{Dtype, RowRecord, StoredBox, fingerprint_hex};
@@ -15,7 +17,7 @@ use crate::shard::open::Shard;
 use crate::shard::row::decode_embedding;
 
 /// A row of a generation. Only good for the generation whose lookup gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Handle(u64);
 

@@ -4,7 +4,7 @@
 //! not found. A lookup of many ids goes through memory in waves, so that the cache misses of a wave overlap: the
 //! slots of all, then the id bytes and the row records of all, then the comparison.
 
-use crate::shard::layout::{RowRecord, Slot, hash_of, slots_for, tag_of};
+use crate::shard::layout::{RowRecord, Slot, hash_of, tag_of};
 use crate::shard::map::prefetch;
 
 /// Ids of one wave: their lines fit into the first-level cache, and far more than the line-fill buffers.
@@ -138,6 +138,12 @@ fn probe(slots: &[Slot], hash: u64) -> impl Iterator<Item = Slot> {
     (0..slots.len())
         .map(move |step| slots[(hash as usize).wrapping_add(step) & mask])
         .take_while(|slot| slot.row != Slot::FREE)
+}
+
+/// The fewest slots, a power of two, that hold `rows` ids at a load of at most 0.6.
+pub const fn slots_for(rows: usize) -> usize {
+    let needed = (rows * 5).div_ceil(3);
+    if needed < 4 { 4 } else { needed.next_power_of_two() }
 }
 
 /// An index in the making. The finished slots depend on the ids and their order alone.

@@ -381,12 +381,6 @@ pub const fn tag_of(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// The fewest slots, a power of two, that hold `rows` ids at a load of at most 0.6.
-pub const fn slots_for(rows: usize) -> usize {
-    let needed = (rows * 5).div_ceil(3);
-    if needed < 4 { 4 } else { needed.next_power_of_two() }
-}
-
 /// 32 hex digits over the canonical JSON of an embedding space (xxh3-128).
 pub fn space_fingerprint(space_json: &str) -> String {
     fingerprint_hex(&space_digest(space_json))

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::shard::durable::replace_file;
+use crate::shard::durable::{replace_file, sweep_leftovers};
 use crate::shard::error::ShardError;
 use crate::shard::generation::Generation;
 use crate::shard::layout::fingerprint_hex;
@@ -60,6 +60,8 @@ pub struct ShardEntry {
 }
 
 const FORMAT: u32 = 1;
+/// The folders of a gallery that are written to; the first is the gallery itself.
+const FOLDERS: [&str; 3] = ["", "generations", "shards"];
 
 impl Manifest {
     /// Reads and checks the manifest of a generation.
@@ -111,8 +113,7 @@ pub struct PublisherLock {
 impl PublisherLock {
     /// Takes the lock, or fails at once with [`ShardError::Locked`]. Creates the gallery's folders.
     pub fn acquire(gallery: &Path) -> Result<PublisherLock, ShardError> {
-        for folder in ["generations", "shards"] {
-            let folder = gallery.join(folder);
+        for folder in FOLDERS.map(|folder| gallery.join(folder)) {
             std::fs::create_dir_all(&folder).map_err(|source| ShardError::io(&folder, source))?;
         }
         let path = gallery.join("LOCK");
@@ -132,7 +133,8 @@ impl PublisherLock {
     /// Writes the next manifest over shard files (names in `shards/`, newest first), points CURRENT at it, and
     /// returns its number.
     ///
-    /// The shards must fit together as [`Generation::open`] asks; nothing is published otherwise.
+    /// The shards must fit together as [`Generation::open`] asks; nothing is published otherwise. Temporary files that
+    /// killed writers left in the gallery are removed.
     pub fn publish(&self, shards: &[impl AsRef<str>], created_unix_s: u64) -> Result<u64, ShardError> {
         let number = last_number(&self.gallery)? + 1;
         let path = manifest_path(&self.gallery, number);
@@ -141,6 +143,7 @@ impl PublisherLock {
         manifest.rows = generation.live_rows().count() as u64;
         replace_file(&path, &manifest.sealed_json()?)?;
         replace_file(&self.gallery.join("CURRENT"), format!("{number}\n").as_bytes())?;
+        FOLDERS.iter().try_for_each(|folder| sweep_leftovers(&self.gallery.join(folder)))?;
         Ok(number)
     }
 

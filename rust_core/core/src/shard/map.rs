@@ -26,10 +26,7 @@ impl Mapping {
     pub fn open(file: &File) -> io::Result<Mapping> {
         // SAFETY: the mapping is private to readers and the file is write-once (see the module's assumption), so
         // the bytes behind the returned slices do not change while they are borrowed.
-        let map = unsafe { Mmap::map(file)? };
-        // Candidates are random rows: reading ahead would only evict useful pages. Advice, so failure is harmless.
-        let _ = map.advise(Advice::Random);
-        Ok(Mapping { map })
+        Ok(Mapping { map: unsafe { Mmap::map(file)? } })
     }
 
     /// The file's bytes.
@@ -42,11 +39,15 @@ impl Mapping {
     /// Asking the kernel to populate is not enough: on virtual machines the first touch by the CPU of a page that
     /// was read from disk can cost microseconds even after it.
     pub fn populate(&self) -> u64 {
-        // Brings the file in with large reads where the kernel knows the advice; the walk does the rest.
-        let _ = self.map.advise(Advice::PopulateRead);
+        // Advice only: where the kernel does not know it, the walk does all the work.
+        for advice in [Advice::Sequential, Advice::PopulateRead] {
+            let _ = self.map.advise(advice);
+        }
         for page in self.map.chunks(PAGE) {
             std::hint::black_box(page[0]);
         }
+        // From here on candidates are random rows: reading ahead would only evict useful pages.
+        let _ = self.map.advise(Advice::Random);
         self.map.len() as u64
     }
 

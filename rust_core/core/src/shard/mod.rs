@@ -2,7 +2,7 @@
 //!
 //! # The modules, in the order in which bytes pass through them
 //!
-//! [`row`] checks and encodes one image, [`write`] seals many into a file of the [`layout`] above, [`manifest`]
+//! [`row`] checks and encodes one image, [`mod@write`] seals many into a file of the [`layout`] above, [`manifest`]
 //! publishes files as a generation; [`open`] maps a file again through [`map`], [`verify`] reads all of it,
 //! [`index`] finds ids in it, and [`generation`] answers for several files at once.
 

@@ -49,10 +49,7 @@ impl<'a> Candidates<'a> {
 
     /// The ids in baseline order.
     pub fn iter(&self) -> Ids<'a> {
-        Ids {
-            bytes: self.bytes,
-            spans: self.spans.iter(),
-        }
+        Ids { bytes: self.bytes, spans: self.spans.iter() }
     }
 
     /// xxh3-64 (seed 0) of each id, in baseline order: the hash that shard indexes use.
@@ -94,8 +91,10 @@ impl ExactSizeIterator for Ids<'_> {}
 
 /// Beyond any request that a server would take in: what spans can count.
 const MAX_REQUEST_BYTES: usize = u32::MAX as usize;
+/// A table so empty that a branch on "this slot is free" is seldom mispredicted.
+const SLOTS_PER_ID: usize = 4;
 /// Slots of the table that finds duplicates, for the largest request.
-const MAX_SLOTS: usize = (MAX_CANDIDATES * 2).next_power_of_two();
+const MAX_SLOTS: usize = (MAX_CANDIDATES * SLOTS_PER_ID).next_power_of_two();
 
 /// Reusable index of the ids of one request.
 #[derive(Debug)]
@@ -129,64 +128,37 @@ impl CandidateIndex {
     pub(super) fn push(&mut self, end: usize, length: usize) {
         self.seen += 1;
         if self.spans.len() < MAX_CANDIDATES {
-            self.spans.push(Span {
-                start: (end - length) as u32,
-                length: length as u32,
-            });
+            self.spans.push(Span { start: (end - length) as u32, length: length as u32 });
         }
     }
 
     /// Checks the ids noted so far, which lie in `bytes`, and hashes them.
     pub(super) fn check(&mut self, bytes: &[u8], allowed: usize) -> Result<(), RequestError> {
         if self.seen > allowed {
-            return Err(RequestError::TooMany {
-                field: "candidate_ids",
-                found: self.seen,
-                allowed,
-            });
+            return Err(RequestError::TooMany { field: "candidate_ids", found: self.seen, allowed });
         }
         // Spans count in 32 bits.
         if bytes.len() > MAX_REQUEST_BYTES {
-            return Err(RequestError::TooLong {
-                field: "request",
-                found: bytes.len(),
-                allowed: MAX_REQUEST_BYTES,
-            });
+            return Err(RequestError::TooLong { field: "request", found: bytes.len(), allowed: MAX_REQUEST_BYTES });
         }
         self.check_lengths()?;
         self.check_text(bytes)?;
-        self.hashes
-            .extend(self.spans.iter().map(|span| xxh3_64(span.of(bytes))));
+        self.hashes.extend(self.spans.iter().map(|span| xxh3_64(span.of(bytes))));
         self.check_distinct(bytes)
     }
 
     pub(super) fn candidates<'a>(&'a self, bytes: &'a [u8]) -> Candidates<'a> {
-        Candidates {
-            bytes,
-            spans: &self.spans,
-            hashes: &self.hashes,
-        }
+        Candidates { bytes, spans: &self.spans, hashes: &self.hashes }
     }
 
     fn check_lengths(&self) -> Result<(), RequestError> {
         let limit = MAX_ID_BYTES as u32;
-        let Some(index) = self
-            .spans
-            .iter()
-            .position(|span| span.length.wrapping_sub(1) >= limit)
-        else {
+        let Some(index) = self.spans.iter().position(|span| span.length.wrapping_sub(1) >= limit) else {
             return Ok(());
         };
         match self.spans[index].length as usize {
-            0 => Err(RequestError::Empty {
-                field: "candidate_ids",
-                index,
-            }),
-            found => Err(RequestError::TooLong {
-                field: "candidate_ids",
-                found,
-                allowed: MAX_ID_BYTES,
-            }),
+            0 => Err(RequestError::Empty { field: "candidate_ids", index }),
+            found => Err(RequestError::TooLong { field: "candidate_ids", found, allowed: MAX_ID_BYTES }),
         }
     }
 
@@ -201,15 +173,13 @@ impl CandidateIndex {
         if stretch.is_ascii() || self.spans.iter().all(is_text) {
             return Ok(());
         }
-        Err(RequestError::NotUtf8 {
-            field: "candidate_ids",
-        })
+        Err(RequestError::NotUtf8 { field: "candidate_ids" })
     }
 
     /// Open addressing over the hashes; equal hashes are settled by the bytes. Ids chosen to collide cost at most
     /// `MAX_CANDIDATES` squared probes, about a millisecond.
     fn check_distinct(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
-        let slots = &mut self.slots[..(self.spans.len() * 2).next_power_of_two()];
+        let slots = &mut self.slots[..(self.spans.len() * SLOTS_PER_ID).next_power_of_two()];
         slots.fill(0);
         let mask = slots.len() - 1;
         for (second, &hash) in self.hashes.iter().enumerate() {
@@ -238,19 +208,13 @@ pub struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self {
-            bytes: Vec::with_capacity(MAX_POOL * MAX_ID_BYTES),
-            index: CandidateIndex::new(),
-        }
+        Self { bytes: Vec::with_capacity(MAX_POOL * MAX_ID_BYTES), index: CandidateIndex::new() }
     }
 }
 
 impl Pool {
     /// Copies the ids in, best first, and holds them to the rules for a caller's own candidates.
-    pub fn fill<'i>(
-        &mut self,
-        ids: impl IntoIterator<Item = &'i [u8]>,
-    ) -> Result<Candidates<'_>, RequestError> {
+    pub fn fill<'i>(&mut self, ids: impl IntoIterator<Item = &'i [u8]>) -> Result<Candidates<'_>, RequestError> {
         self.bytes.clear();
         self.index.clear();
         for id in ids {

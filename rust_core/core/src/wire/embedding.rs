@@ -31,10 +31,7 @@ impl Embedding<'_> {
     pub fn check(&self) -> Result<(), RequestError> {
         let whole = self.values.len().is_multiple_of(4);
         if !whole || self.dim() == 0 || self.dim() > MAX_DIM {
-            return Err(RequestError::EmbeddingLength {
-                found: self.values.len(),
-                dim: None,
-            });
+            return Err(RequestError::EmbeddingLength { found: self.values.len(), dim: None });
         }
         check_fingerprint(self.space)?;
         self.check_length()
@@ -45,10 +42,7 @@ impl Embedding<'_> {
         if self.values.len() == dim * 4 {
             return Ok(());
         }
-        Err(RequestError::EmbeddingLength {
-            found: self.values.len(),
-            dim: Some(dim),
-        })
+        Err(RequestError::EmbeddingLength { found: self.values.len(), dim: Some(dim) })
     }
 
     fn check_length(&self) -> Result<(), RequestError> {
@@ -56,11 +50,7 @@ impl Embedding<'_> {
         if (norm - 1.0).abs() <= f64::from(UNIT_LENGTH_TOLERANCE) {
             return Ok(());
         }
-        if let Some((index, found)) = self
-            .floats()
-            .enumerate()
-            .find(|(_, value)| !value.is_finite())
-        {
+        if let Some((index, found)) = self.floats().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(RequestError::EmbeddingNotFinite { index, found });
         }
         if norm == 0.0 {
@@ -99,8 +89,5 @@ pub fn check_fingerprint(space: &str) -> Result<(), RequestError> {
     }
     // A hostile value is not repeated at length.
     let found = space.chars().take(2 * FINGERPRINT_DIGITS).collect();
-    Err(RequestError::Space {
-        found,
-        allowed: format!("{FINGERPRINT_DIGITS} lower-case hex digits"),
-    })
+    Err(RequestError::Space { found, allowed: format!("{FINGERPRINT_DIGITS} lower-case hex digits") })
 }

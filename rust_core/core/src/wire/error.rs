@@ -54,14 +54,10 @@ pub enum RequestError {
         allowed: usize,
     },
     /// Neither candidates nor a pool size.
-    #[error(
-        "candidate_ids: found none, allowed 1..{MAX_CANDIDATES}; or set pool_size, and the server draws them"
-    )]
+    #[error("candidate_ids: found none, allowed 1..{MAX_CANDIDATES}; or set pool_size, and the server draws them")]
     NoCandidates,
     /// The same candidate twice.
-    #[error(
-        "candidate_ids: found {id:?} at {first} and again at {second}, allowed once; drop one of them"
-    )]
+    #[error("candidate_ids: found {id:?} at {first} and again at {second}, allowed once; drop one of them")]
     DuplicateCandidate {
         /// The id.
         id: String,
@@ -71,9 +67,7 @@ pub enum RequestError {
         second: usize,
     },
     /// Scores for another number of candidates.
-    #[error(
-        "baseline_scores: found {found} values, allowed none or exactly {allowed}, one for each candidate id"
-    )]
+    #[error("baseline_scores: found {found} values, allowed none or exactly {allowed}, one for each candidate id")]
     BaselineScoresCount {
         /// Scores found.
         found: usize,
@@ -117,14 +111,10 @@ pub enum RequestError {
         found: f32,
     },
     /// An embedding of zeros.
-    #[error(
-        "embedding.values: found length 0, allowed 1 within {UNIT_LENGTH_TOLERANCE}; zeros have no direction"
-    )]
+    #[error("embedding.values: found length 0, allowed 1 within {UNIT_LENGTH_TOLERANCE}; zeros have no direction")]
     EmbeddingZeroNorm,
     /// An embedding that is not of unit length.
-    #[error(
-        "embedding.values: found length {norm}, allowed 1 within {UNIT_LENGTH_TOLERANCE}; divide by the length"
-    )]
+    #[error("embedding.values: found length {norm}, allowed 1 within {UNIT_LENGTH_TOLERANCE}; divide by the length")]
     EmbeddingNotUnit {
         /// Euclidean length found.
         norm: f64,
@@ -166,10 +156,7 @@ impl RequestError {
 
 fn allowed_bytes(dim: Option<usize>) -> String {
     match dim {
-        Some(dim) => format!(
-            "exactly {}, four for each of the gallery's {dim} dimensions",
-            dim * 4
-        ),
+        Some(dim) => format!("exactly {}, four for each of the gallery's {dim} dimensions", dim * 4),
         None => format!("4 for each of 1..{MAX_DIM} values"),
     }
 }

@@ -19,6 +19,4 @@ pub use candidates::{Candidates, Ids, Pool};
 pub use embedding::{Embedding, check_fingerprint};
 pub use error::RequestError;
 pub use request::{Query, Request, RequestScratch, Strings, decode};
-pub use response::{Counts, 
-    ExplanationColumns, Reason, ResponseFields, StageTimes, Status,
-};
+pub use response::{Counts, ExplanationColumns, Reason, ResponseFields, StageTimes, Status};

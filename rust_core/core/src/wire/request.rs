@@ -5,9 +5,12 @@ use super::embedding::Embedding;
 use super::error::RequestError;
 use super::reader::{Reader, WireType};
 use crate::limits::{
-    MAX_CANDIDATES, MAX_CONSTRAINTS, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_POOL,
-    MAX_REQUEST_ID_BYTES, MAX_TEXT_BYTES, MAX_USER_ID_BYTES,
+    MAX_CANDIDATES, MAX_CONSTRAINTS, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_POOL, MAX_REQUEST_ID_BYTES, MAX_TEXT_BYTES,
+    MAX_USER_ID_BYTES,
 };
+
+/// Field 6, length-delimited.
+const CANDIDATE_ID_TAG: u8 = 6 << 3 | 2;
 
 /// A request within bounds. Borrows from its bytes and from the scratch that it was decoded into.
 #[derive(Debug, Clone, Copy)]
@@ -72,18 +75,12 @@ pub struct RequestScratch {
 
 impl Default for RequestScratch {
     fn default() -> Self {
-        Self {
-            index: CandidateIndex::new(),
-            baseline_scores: Vec::with_capacity(MAX_CANDIDATES),
-        }
+        Self { index: CandidateIndex::new(), baseline_scores: Vec::with_capacity(MAX_CANDIDATES) }
     }
 }
 
 /// Reads a serialised `RerankRequest` and checks everything that needs no gallery.
-pub fn decode<'a>(
-    bytes: &'a [u8],
-    scratch: &'a mut RequestScratch,
-) -> Result<Request<'a>, RequestError> {
+pub fn decode<'a>(bytes: &'a [u8], scratch: &'a mut RequestScratch) -> Result<Request<'a>, RequestError> {
     scratch.index.clear();
     scratch.baseline_scores.clear();
     let fields = Fields::read(bytes, scratch)?;
@@ -93,11 +90,7 @@ pub fn decode<'a>(
     if candidates.is_empty() && fields.pool_size == 0 {
         return Err(RequestError::NoCandidates);
     }
-    check_scores(
-        &scratch.baseline_scores,
-        fields.score_count,
-        candidates.len(),
-    )?;
+    check_scores(&scratch.baseline_scores, fields.score_count, candidates.len())?;
     Ok(Request {
         request_id: fields.request_id,
         user_id: fields.user_id,
@@ -139,22 +132,18 @@ impl<'a> Fields<'a> {
                 (6, WireType::Length) => {
                     let length = reader.bytes()?.len();
                     scratch.index.push(reader.offset(), length);
+                    while let Some(length) = reader.short_field(CANDIDATE_ID_TAG) {
+                        scratch.index.push(reader.offset(), length);
+                    }
                 }
-                (7, _) => {
-                    fields.read_scores(&mut reader, wire_type, &mut scratch.baseline_scores)?
-                }
+                (7, _) => fields.read_scores(&mut reader, wire_type, &mut scratch.baseline_scores)?,
                 _ => fields.read_one(&mut reader, field, wire_type)?,
             }
         }
         Ok(fields)
     }
 
-    fn read_one(
-        &mut self,
-        reader: &mut Reader<'a>,
-        field: u32,
-        wire_type: WireType,
-    ) -> Result<(), RequestError> {
+    fn read_one(&mut self, reader: &mut Reader<'a>, field: u32, wire_type: WireType) -> Result<(), RequestError> {
         match (field, wire_type) {
             (1, WireType::Length) => self.request_id = text(reader, "request_id")?,
             (2, WireType::Length) => self.user_id = text(reader, "user_id")?,
@@ -163,12 +152,8 @@ impl<'a> Fields<'a> {
             (5, WireType::Length) => self.domain = text(reader, "domain")?,
             (8, WireType::Varint) => self.top_k = reader.varint()? as u32,
             (9, WireType::Length) => self.required_labels.push(text(reader, "required_labels")?),
-            (10, WireType::Length) => self
-                .forbidden_labels
-                .push(text(reader, "forbidden_labels")?),
-            (11, WireType::Length) => self
-                .allowed_licences
-                .push(text(reader, "allowed_licences")?),
+            (10, WireType::Length) => self.forbidden_labels.push(text(reader, "forbidden_labels")?),
+            (11, WireType::Length) => self.allowed_licences.push(text(reader, "allowed_licences")?),
             (12, WireType::Varint) => self.explain = reader.varint()? != 0,
             (13, WireType::Varint) => self.pool_size = reader.varint()? as u32,
             _ => reader.skip(wire_type)?,
@@ -210,43 +195,28 @@ impl<'a> Fields<'a> {
     }
 
     fn check(&self) -> Result<(), RequestError> {
-        check_required(
-            "request_id",
-            self.request_id,
-            "1..64 bytes",
-            MAX_REQUEST_ID_BYTES,
-        )?;
+        check_required("request_id", self.request_id, "1..64 bytes", MAX_REQUEST_ID_BYTES)?;
         check_required("user_id", self.user_id, "1..128 bytes", MAX_USER_ID_BYTES)?;
         check_length("domain", self.domain, MAX_NAME_BYTES)?;
-        self.required_labels
-            .check("required_labels", MAX_LABEL_BYTES)?;
-        self.forbidden_labels
-            .check("forbidden_labels", MAX_LABEL_BYTES)?;
-        self.allowed_licences
-            .check("allowed_licences", MAX_NAME_BYTES)?;
+        self.required_labels.check("required_labels", MAX_LABEL_BYTES)?;
+        self.forbidden_labels.check("forbidden_labels", MAX_LABEL_BYTES)?;
+        self.allowed_licences.check("allowed_licences", MAX_NAME_BYTES)?;
         if self.top_k as usize > MAX_CANDIDATES {
             return Err(RequestError::TopK { found: self.top_k });
         }
         if self.pool_size as usize > MAX_POOL {
-            return Err(RequestError::PoolSize {
-                found: self.pool_size,
-            });
+            return Err(RequestError::PoolSize { found: self.pool_size });
         }
         Ok(())
     }
 
     fn checked_query(&self) -> Result<Query<'a>, RequestError> {
         match self.query {
-            Some(Query::Text(text)) => {
-                check_required("text", text, "1..512 bytes", MAX_TEXT_BYTES)?
-            }
+            Some(Query::Text(text)) => check_required("text", text, "1..512 bytes", MAX_TEXT_BYTES)?,
             Some(Query::Embedding(embedding)) => embedding.check()?,
             None => {}
         }
-        self.query.ok_or(RequestError::Missing {
-            field: "query",
-            allowed: "either a text or an embedding",
-        })
+        self.query.ok_or(RequestError::Missing { field: "query", allowed: "either a text or an embedding" })
     }
 }
 
@@ -260,17 +230,12 @@ impl<'a> Strings<'a> {
 
     fn check(&self, field: &'static str, max_bytes: usize) -> Result<(), RequestError> {
         if self.seen > MAX_CONSTRAINTS {
-            return Err(RequestError::TooMany {
-                field,
-                found: self.seen,
-                allowed: MAX_CONSTRAINTS,
-            });
+            return Err(RequestError::TooMany { field, found: self.seen, allowed: MAX_CONSTRAINTS });
         }
         if let Some(index) = self.iter().position(|item| item.is_empty()) {
             return Err(RequestError::Empty { field, index });
         }
-        self.iter()
-            .try_for_each(|item| check_length(field, item, max_bytes))
+        self.iter().try_for_each(|item| check_length(field, item, max_bytes))
     }
 }
 
@@ -294,25 +259,15 @@ fn check_length(field: &'static str, value: &str, allowed: usize) -> Result<(), 
     if value.len() <= allowed {
         return Ok(());
     }
-    Err(RequestError::TooLong {
-        field,
-        found: value.len(),
-        allowed,
-    })
+    Err(RequestError::TooLong { field, found: value.len(), allowed })
 }
 
 fn check_scores(scores: &[f32], found: usize, candidates: usize) -> Result<(), RequestError> {
     if found != 0 && found != candidates {
-        return Err(RequestError::BaselineScoresCount {
-            found,
-            allowed: candidates,
-        });
+        return Err(RequestError::BaselineScoresCount { found, allowed: candidates });
     }
     match scores.iter().position(|score| !score.is_finite()) {
-        Some(index) => Err(RequestError::BaselineScoreNotFinite {
-            index,
-            found: scores[index],
-        }),
+        Some(index) => Err(RequestError::BaselineScoreNotFinite { index, found: scores[index] }),
         None => Ok(()),
     }
 }

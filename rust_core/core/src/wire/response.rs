@@ -154,10 +154,7 @@ pub struct ExplanationColumns<'a> {
 
 /// Nanoseconds of each step of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(
-    missing_docs,
-    reason = "the steps are those of the crate's documentation"
-)]
+#[expect(missing_docs, reason = "the steps are those of the crate's documentation")]
 pub struct StageTimes {
     pub decode_ns: u32,
     pub assign_ns: u32,
@@ -207,13 +204,7 @@ impl ResponseFields<'_> {
 
 impl Counts {
     fn write(&self, writer: &mut Writer<'_>) {
-        let counts = [
-            self.candidates,
-            self.scored,
-            self.cold,
-            self.unknown,
-            self.unlicensed,
-        ];
+        let counts = [self.candidates, self.scored, self.cold, self.unknown, self.unlicensed];
         for (field, count) in (1..).zip(counts) {
             writer.uint(field, u64::from(count));
         }
@@ -277,9 +268,7 @@ impl ExplanationColumns<'_> {
 
     /// Labels are checked when a generation opens; one out of range would be a fault that shows as an empty name.
     fn label(&self, label: u16) -> &[u8] {
-        self.labels
-            .get(usize::from(label))
-            .map_or(b"", |name| name.as_bytes())
+        self.labels.get(usize::from(label)).map_or(b"", |name| name.as_bytes())
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use proptest::prelude::*;
 use ra_guard_core::shard::layout::{Header, PAGE, Section};
 use ra_guard_core::shard::{Dtype, Generation, Handle, Shard, ShardError};
-use xxhash_rust::xxh3::xxh3_64;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 use crate::fixture::{Gallery, refusal, rows, spec};
+use crate::reseal::reseal;
 
 /// A whole shard's bytes.
 fn intact() -> Vec<u8> {
@@ -19,20 +19,6 @@ fn intact() -> Vec<u8> {
 
 fn header_of(bytes: &[u8]) -> Header {
     Header::read_from_prefix(bytes).unwrap().0
-}
-
-/// Makes every checksum fit again, as a hostile or mistaken writer would. Sections outside the file are left alone.
-fn reseal(bytes: &mut [u8]) {
-    let mut header = header_of(bytes);
-    for section in Section::ALL {
-        let entry = &mut header.sections[section as usize - 1];
-        let end = entry.offset.saturating_add(entry.bytes);
-        if let Some(contents) = bytes.get(entry.offset as usize..end as usize) {
-            entry.checksum = xxh3_64(contents);
-        }
-    }
-    header.checksum = header.computed_checksum();
-    bytes[..PAGE].copy_from_slice(header.as_bytes());
 }
 
 /// Opens and verifies a file with these bytes.

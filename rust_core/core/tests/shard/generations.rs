@@ -151,6 +151,18 @@ fn one_publisher_at_a_time() {
 }
 
 #[test]
+fn a_shard_being_written_is_not_swept() {
+    let gallery = three_shards();
+    let mut writer = ShardWriter::create(&gallery.shard("slow.shard"), spec(4, Dtype::F16)).unwrap();
+    std::fs::write(gallery.shard("dead.shard.1.tmp"), "left by a killed writer").unwrap();
+    gallery.publish(&["old.shard"]).unwrap();
+    assert!(!gallery.shard("dead.shard.1.tmp").exists());
+    writer.push(rows(1, 1, 4)[0].borrow()).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(gallery.publish(&["slow.shard"]).unwrap(), 2);
+}
+
+#[test]
 fn names_that_cannot_be_published() {
     let gallery = three_shards();
     assert_eq!(refusal(gallery.publish(&["gone.shard"])), "MissingFile");

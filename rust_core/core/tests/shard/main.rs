@@ -10,4 +10,5 @@ mod generations;
 mod golden;
 mod lookup;
 mod refusals;
+mod reseal;
 mod round_trip;

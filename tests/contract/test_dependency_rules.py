@@ -1,0 +1,96 @@
+"""Who may import whom. Each rule keeps a part replaceable; each is checked on the syntax tree of every file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "server" / "ra_guard"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "v1")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports anywhere, ``from a import b`` as both ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def importers_of(package: str) -> set[str]:
+    return {name_of(path) for path in FILES if any(is_within(name, package) for name in imports(path))}
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("grpc", ("ra_guard.rpc", "ra_guard.client")),
+        ("grpc_health", ("ra_guard.rpc", "ra_guard.client")),
+        ("tritonclient", ("ra_guard.serving.triton",)),
+        ("prometheus_client", ("ra_guard.telemetry",)),
+        ("opentelemetry.sdk", ("ra_guard.telemetry",)),
+        ("ra_guard.serve", ("ra_guard.cli",)),
+        ("ra_guard.cli", ("ra_guard.cli",)),
+        ("ra_guard.assembly", ("ra_guard.worker",)),
+        ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.cli")),
+    ],
+)
+def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
+    strangers = {name for name in importers_of(package) if not any(is_within(name, each) for each in allowed)}
+    assert not strangers, f"{package} is imported by {strangers}, allowed: {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ra_guard.serving", "ra_guard.experiments"),
+        ("ra_guard.experiments", "ra_guard.serving"),
+        ("ra_guard.serving", "ra_guard.gallery"),
+        ("ra_guard.serving", "ra_guard.rpc"),
+        ("ra_guard.telemetry", "ra_guard.rpc"),
+        ("ra_guard.experiments", "ra_guard.gallery"),
+        ("ra_guard.gallery", "ra_guard.experiments"),
+    ],
+)
+def test_some_never_meet(one: str, other: str) -> None:
+    assert not {name for name in importers_of(other) if is_within(name, one)}
+
+
+def environment_readers() -> set[str]:
+    """Files that name ``os.environ`` or ``os.getenv``, other than to hand the whole environment on."""
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+            if named and node.attr in {"environ", "getenv", "environb"}:
+                found.add(name_of(path))
+    return found
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    handing_on = {"ra_guard.models.environment", "ra_guard.models.triton_server"}
+    assert environment_readers() - handing_on == {"ra_guard.config"}
+
+
+def test_nothing_is_printed_outside_the_command_line() -> None:
+    printing = {
+        name_of(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+    allowed = {"ra_guard.worker"}
+    assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed

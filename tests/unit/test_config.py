@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+from ra_guard.config import Settings, child_environment, load, variables
+from ra_guard.errors import ConfigError
+
+
+def test_defaults_come_from_the_packaged_file() -> None:
+    settings = load(environ={})
+    assert settings.server.port == 50051
+    assert settings.gallery_dir == Path("var/gallery")
+    assert settings.candidate_log_dir == Path("var/logs/candidates")
+
+
+def test_a_file_overrides_defaults_and_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[server]\nport = 1234\nworkers = 3\n")
+    settings = load(file, environ={"RA_GUARD_SERVER__PORT": "4321"})
+    assert (settings.server.port, settings.server.workers, settings.server.handler_threads) == (4321, 3, 3)
+
+
+def test_overrides_win_over_everything() -> None:
+    settings = load(overrides={"server": {"port": 0}}, environ={"RA_GUARD_SERVER__PORT": "4321"})
+    assert settings.server.port == 0
+
+
+def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('state_dir = "elsewhere"\n')
+    assert load(environ={"RA_GUARD_CONFIG": str(file)}).run_dir == Path("elsewhere/run")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[server]\nprot = 1\n", ["server.prot", "did you mean port?", "max_streams"]),
+        ("[sever]\nport = 1\n", ["sever", "did you mean server?"]),
+        ("[server]\nport = 70000\n", ["server.port", "70000", "65535"]),
+        ("[server]\nhandler_threads = 1\n", ["server.handler_threads", "greater than or equal to 2"]),
+        ("[telemetry]\nsample = nan\n", ["telemetry.sample"]),
+        ('[cold]\nmode = "sometimes"\n', ["cold.mode", "never_wait"]),
+        ("[server\n", ["not TOML"]),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load(file, environ={})
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none.toml"):
+        load(tmp_path / "none.toml", environ={})
+
+
+def test_a_misspelt_variable_is_refused_with_the_right_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean RA_GUARD_SERVER__PORT"):
+        load(environ={"RA_GUARD_SERVER_PORT": "1"})
+
+
+def test_a_wrong_value_from_the_environment_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"server\.port.*'many'"):
+        load(environ={"RA_GUARD_SERVER__PORT": "many"})
+
+
+def test_every_option_has_a_variable_that_sets_it() -> None:
+    assert variables()["RA_GUARD_SERVER__SHED_QUEUE_DELAY_MS"] == ("server", "shed_queue_delay_ms")
+    assert variables()["RA_GUARD_STATE_DIR"] == ("state_dir",)
+
+
+def test_settings_survive_the_way_to_a_worker() -> None:
+    settings = load(overrides={"server": {"port": 1}}, environ={})
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(environ={}).server.port = 1  # type: ignore[misc]
+
+
+def test_a_space_is_chosen_only_when_it_is_the_only_one(tmp_path: Path) -> None:
+    settings = load(overrides={"state_dir": tmp_path}, environ={})
+    assert settings.space_dir() is None
+    for name in ("one", "two"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    (tmp_path / "models" / "one" / "space.json").touch()
+    assert settings.space_dir() == tmp_path / "models" / "one"
+    (tmp_path / "models" / "two" / "space.json").touch()
+    with pytest.raises(ConfigError, match="one, two"):
+        settings.space_dir()
+
+
+def test_a_child_keeps_what_the_operator_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert child_environment(OMP_NUM_THREADS="1", SOMETHING_NEW="2")["OMP_NUM_THREADS"] == "7"
+    assert child_environment(SOMETHING_NEW="2")["SOMETHING_NEW"] == "2"
