@@ -7,8 +7,10 @@ cost of the core alone, the serving section shows what it comes to behind the wi
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from ra_guard import _core
+from ra_guard.v1.rerank_pb2 import RerankResponse, StageTimes
 
 from bench import rounds, synth, workload
 from bench.baseline import NumpyReranker
@@ -21,7 +23,6 @@ DEFAULT_DTYPE = "f16"
 """What a gallery stores unless told otherwise; the type behind every quantity that is not split by type."""
 CHECKED = 100
 """Requests whose answers are checked before anything is timed."""
-STAGES = ("decode_ns", "assign_ns", "lookup_ns", "score_ns", "order_ns", "encode_ns")
 
 
 def measure(setting: Setting) -> Findings:
@@ -41,7 +42,7 @@ def measure(setting: Setting) -> Findings:
             calls[NUMPY] = rival
             visits = {name: visiting(call, messages, setting.calls) for name, call in calls.items()}
             latencies = rounds.measure(visits, setting.rounds)
-        stages = {dtype: _stages(engine, messages[:CHECKED]) for dtype, engine in engines.items()}
+        stages = {dtype: stages_p50_ns(answering(engine), messages) for dtype, engine in engines.items()}
         counters = {dtype: engine.log_counters() for dtype, engine in engines.items()}
     reached = {dtype: latencies[dtype].p50_us for dtype in setting.dtypes}
     return Findings(
@@ -106,7 +107,10 @@ def _engine_for(setting: Setting, dtype: str, logs: Path) -> _core.Engine:
     return engine_over(synth.gallery(setting.rows, dtype, setting.state).open(), logs / dtype)
 
 
-def _stages(engine: _core.Engine, messages: Sequence[bytes]) -> dict[str, int]:
-    answers = [engine.rerank(message) for message in messages]
-    middle = len(answers) // 2
-    return {stage: sorted(getattr(answer, stage) for answer in answers)[middle] for stage in STAGES}
+def stages_p50_ns(call: rounds.Call, messages: Sequence[bytes]) -> dict[str, int]:
+    """Median of every stage that the answers report, and of their sum as ``core_ns``."""
+    answers = [RerankResponse.FromString(call(message)).stages for message in messages]
+    columns = {field.name: [getattr(one, field.name) for one in answers] for field in StageTimes.DESCRIPTOR.fields}
+    waited = columns.pop("wait_ns")
+    columns["core_ns"] = [sum(stages) for stages in zip(*columns.values(), strict=True)]
+    return {name: int(median(column)) for name, column in {**columns, "wait_ns": waited}.items()}

@@ -10,6 +10,9 @@ from pathlib import Path
 
 PACKAGES = ("ra-guard", "grpcio", "protobuf", "numpy", "numkong", "usearch", "faiss-cpu", "hdrhistogram")
 
+QUIET_LOAD = 0.5
+"""Runnable programs, averaged over a minute, that a run may find."""
+
 ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -51,6 +54,13 @@ def available_memory_bytes() -> int:
 def free_disk_bytes(folder: Path) -> int:
     """Free space of the file system that holds an existing folder."""
     return shutil.disk_usage(folder).free
+
+
+def others_at_work() -> str | None:
+    """A warning when other programs kept the machine busy over the last minute."""
+    load = os.getloadavg()[0]
+    busy = f"the machine was busy before the run (load {load:.1f}): numbers of this run do not stand for it"
+    return busy if load > QUIET_LOAD else None
 
 
 def describe(pinning: Pinning) -> dict[str, object]:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = size(chosen.state, pinning)
     setting.state.mkdir(parents=True, exist_ok=True)
     os.environ.update(machine.ONE_THREAD)
-    started = time.time()
+    started, busy = time.time(), machine.others_at_work()
     found, failures = run_sections(chosen.only, setting)
     results = merge(found)
     skipped = {key: reason for findings in found for key, reason in findings.skipped.items()}
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     details = {
         **{name: detail for findings in found for name, detail in findings.details.items()},
         "skipped": skipped,
+        "busy": busy,
         "failed": failures,
         "workload": workload,
         "setting": {name: value for name, value in asdict(setting).items() if name not in ("state", "pinning")},
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "took_s": round(time.time() - started, 1),
     }
     write(chosen.out, {**results, "details": details})
-    table.show(results, {**skipped, **failures}, f"RA-Guard, {workload} workload, {setting.rows:,} rows")
+    remarks = {**skipped, **failures, **({"warning": busy} if busy else {})}
+    table.show(results, remarks, f"RA-Guard, {workload} workload, {setting.rows:,} rows")
     print(f"written to {chosen.out}")
     return 1 if failures else 0
 

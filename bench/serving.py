@@ -40,6 +40,7 @@ def measure(setting: Setting) -> Findings:
             setting.say("serving: one caller")
             visits = {name: core.visiting(call, messages, setting.calls) for name, call in calls.items()}
             latencies = rounds.measure(visits, setting.rounds)
+            stages = {name: core.stages_p50_ns(calls[name], messages) for name in _ours(setting)}
             setting.say("serving: constant rates")
             arriving = {name: _open_loops(setting, ports[name], messages) for name in (ECHO, core.DEFAULT_DTYPE)}
     p50 = {name: latency.p50_us for name, latency in latencies.items()}
@@ -53,6 +54,7 @@ def measure(setting: Setting) -> Findings:
         {
             "serving": {
                 "one_caller": {name: latency.as_dict() for name, latency in latencies.items()},
+                "stages_p50_ns": stages,
                 "open_loop": arriving,
                 "echo_stream_over_unary": p50[_stream(ECHO)] / p50[ECHO],
                 "grpc_experiments": experiments,
@@ -80,6 +82,10 @@ def _answer_bytes(setting: Setting, message: bytes, state: Path) -> int:
     """The size of a usual answer, which the echo answers with."""
     gallery = synth.gallery(setting.rows, core.DEFAULT_DTYPE, setting.state)
     return len(core.engine_over(gallery.open(), state / "size").rerank(message).response)
+
+
+def _ours(setting: Setting) -> list[str]:
+    return [*setting.dtypes, *map(_stream, setting.dtypes)]
 
 
 def _stream(name: str) -> str:

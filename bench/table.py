@@ -16,9 +16,9 @@ STYLES = {
 }
 
 
-def table(results: Results, skipped: Mapping[str, str], title: str) -> Table:
-    """One line a target. ``skipped`` says why by key."""
-    view = Table(title=title, title_justify="left", caption=_caption(skipped), caption_justify="left")
+def table(results: Results, remarks: Mapping[str, str], title: str) -> Table:
+    """One line a target. ``remarks`` stand below it."""
+    view = Table(title=title, title_justify="left", caption=_caption(remarks), caption_justify="left")
     for column in ("what", "type"):
         view.add_column(column, style="bold" if column == "what" else None)
     for column in ("target", "aim", "reached"):
@@ -46,9 +46,9 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{digits}{unit}" if unit == "x" else f"{digits} {unit}"
 
 
-def show(results: Results, skipped: Mapping[str, str], title: str) -> None:
+def show(results: Results, remarks: Mapping[str, str], title: str) -> None:
     """Prints the table to standard output."""
-    Console(width=None if Console().is_terminal else 132).print(table(results, skipped, title))
+    Console(width=None if Console().is_terminal else 132).print(table(results, remarks, title))
 
 
 def bound(target: Target, value: float | None) -> str:
@@ -59,5 +59,5 @@ def bound(target: Target, value: float | None) -> str:
     return f"{sign} {quantity(value, target.unit)}"
 
 
-def _caption(skipped: Mapping[str, str]) -> str | None:
-    return "\n".join(f"{key}: {reason}" for key, reason in skipped.items()) or None
+def _caption(remarks: Mapping[str, str]) -> str | None:
+    return "\n".join(f"{key}: {reason}" for key, reason in remarks.items()) or None
