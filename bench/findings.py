@@ -35,7 +35,7 @@ class Setting:
             rows=1_000_000,
             small_rows=10_000,
             large_rows=10_000_000,
-            rounds=12,
+            rounds=24,
             calls=250,
             load_seconds=2.0,
         )
