@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from ra_guard.models.build import BadModel, Built, sha256, templates_folder
 from ra_guard.models.environment import TritonEnvironment
-from ra_guard.models.pull import Wanted, from_path, pull
+from ra_guard.models.pull import Pair, Wanted, from_hub, from_path, pull
 from ra_guard.models.space import REPOSITORY_FOLDER, Space, names
 from ra_guard.models.triton_server import Ports, TritonServer
 from ra_guard.serving.breaker import CircuitBreaker
 from ra_guard.serving.triton import TritonModels
 
-from tests.stand_ins import clip_pair
+from tests.stand_ins import clip_pair, hub
 from tests.triton_environment import triton_environment
 
 pytestmark = pytest.mark.triton
@@ -172,3 +172,25 @@ def test_a_digest_pins_the_weights(pair: Path, environment: TritonEnvironment, t
     wrong = Wanted(text_sha256=digest, vision_sha256=digest)
     with pytest.raises(BadModel, match=f"vision model: found sha256 .*, wanted {digest}"):
         pulled(pair, environment, tmp_path / "models", wrong)
+
+
+def test_a_hub_gives_the_files_of_the_pair_and_no_others(pair: Path, tmp_path: Path) -> None:
+    repository = shutil.copytree(pair, tmp_path / "repository")
+    (repository / "pytorch_model.bin").write_bytes(b"far too large to fetch for nothing")
+    with (
+        hub.serving("someone/tiny-clip", repository) as endpoint,
+        from_hub("someone/tiny-clip", endpoint=endpoint, cache_dir=tmp_path / "cache") as folder,
+    ):
+        found = Pair.find(folder)
+        assert sha256(found.text) == sha256(pair / "onnx" / "text_model.onnx")
+        assert sha256(found.vision) == sha256(pair / "onnx" / "vision_model.onnx")
+        assert not (folder / "pytorch_model.bin").exists()
+
+
+def test_a_repository_that_the_hub_lacks_is_refused(pair: Path, tmp_path: Path) -> None:
+    with (
+        hub.serving("someone/tiny-clip", pair) as endpoint,
+        pytest.raises(BadModel, match="the hub does not give someone/else"),
+        from_hub("someone/else", endpoint=endpoint, cache_dir=tmp_path / "cache"),
+    ):
+        pass

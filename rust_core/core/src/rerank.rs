@@ -11,8 +11,7 @@ use crate::plan::Plan;
 use crate::score_buffer::ScoreBuffer;
 use crate::serving::Serving;
 use crate::wire::{
-    Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, ResponseFields, StageTimes, Status,
-    decode,
+    Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, ResponseFields, StageTimes, Status, decode,
 };
 
 /// What a caller hands over.
@@ -83,12 +82,7 @@ impl Scratch {
 
 impl Engine {
     /// Answers one call.
-    pub fn rerank(
-        &self,
-        call: &Call<'_>,
-        clock: &impl Clock,
-        scratch: &mut Scratch,
-    ) -> Result<Outcome, RequestError> {
+    pub fn rerank(&self, call: &Call<'_>, clock: &impl Clock, scratch: &mut Scratch) -> Result<Outcome, RequestError> {
         self.answer(call, None, clock, scratch)
     }
 

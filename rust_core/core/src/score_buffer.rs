@@ -9,10 +9,10 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use crate::detection::{Detection, dequantise_unit};
-use crate::score::PreparedQuery;
 use crate::kernel::{Kernel, QueryVector};
 use crate::limits::MAX_CONSTRAINTS;
 use crate::log::ScoreColumns;
+use crate::score::PreparedQuery;
 use crate::score::{
     CandidateState, Expectation, ExpectationSource, OrderScratch, Rules, SeenLabel, Terms, Weights, WordFacts,
     prior_by_rank, prior_from_scores,
@@ -162,9 +162,7 @@ impl ScoreBuffer {
 
     fn combine(&mut self, serving: &Serving) {
         let n = self.states.len();
-        for column in
-            [&mut self.cosine_scaled, &mut self.consistency, &mut self.contradiction, &mut self.score]
-        {
+        for column in [&mut self.cosine_scaled, &mut self.consistency, &mut self.contradiction, &mut self.score] {
             fill(column, n, f32::NAN);
         }
         for i in 0..n {

@@ -4,7 +4,8 @@ mod support;
 
 use proptest::prelude::*;
 use prost::Message;
-use ra_guard_core::plan::{Plan, PlanCell, PlanError, Weights, seal, unseal};
+use ra_guard_core::plan::{Plan, PlanCell, PlanError, seal, unseal};
+use ra_guard_core::score::Weights;
 use serde::Deserialize;
 use support::messages::{self, DomainWeights, SealedPlan};
 use support::{SPACE, unhex, vectors};

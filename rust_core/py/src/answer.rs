@@ -20,11 +20,9 @@ pub struct Answer {
 impl Answer {
     pub fn new(py: Python<'_>, outcome: Outcome, response: &[u8]) -> Answer {
         match outcome {
-            Outcome::Answered(answered) => Answer {
-                response: PyBytes::new(py, response).unbind(),
-                cold_text: None,
-                answered: Some(answered),
-            },
+            Outcome::Answered(answered) => {
+                Answer { response: PyBytes::new(py, response).unbind(), cold_text: None, answered: Some(answered) }
+            }
             Outcome::ColdText(text) => {
                 Answer { response: PyBytes::new(py, b"").unbind(), cold_text: Some(text), answered: None }
             }

@@ -11,7 +11,9 @@ macro_rules! column {
             let (values, rest) = bytes.as_chunks::<SIZE>();
             if !rest.is_empty() {
                 let found = bytes.len();
-                return Err(PyValueError::new_err(format!("{field}: found {found} bytes, wanted a multiple of {SIZE}")));
+                return Err(PyValueError::new_err(format!(
+                    "{field}: found {found} bytes, wanted a multiple of {SIZE}"
+                )));
             }
             Ok(values.iter().map(|value| <$type>::from_le_bytes(*value)).collect())
         }

@@ -105,7 +105,11 @@ impl Generation {
 
     #[getter]
     fn shards(&self) -> Vec<(String, u64, u64)> {
-        self.0.shards().iter().map(|shard| (file_name(shard.path()), shard.rows() as u64, shard.header().file_bytes)).collect()
+        self.0
+            .shards()
+            .iter()
+            .map(|shard| (file_name(shard.path()), shard.rows() as u64, shard.header().file_bytes))
+            .collect()
     }
 
     fn lookup<'py>(&self, py: Python<'py>, ids: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
@@ -119,7 +123,9 @@ impl Generation {
         let query = f32_from_le(query, "query")?;
         if query.len() != self.0.dim() {
             let (found, wanted) = (query.len(), self.0.dim());
-            return Err(PyValueError::new_err(format!("query: found {found} values, wanted {wanted} as in the shards")));
+            return Err(PyValueError::new_err(format!(
+                "query: found {found} values, wanted {wanted} as in the shards"
+            )));
         }
         let handles = self.known_handles(handles)?;
         let mut dots = vec![0.0; handles.len()];
@@ -141,7 +147,12 @@ impl Generation {
     }
 
     fn ids<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> Vec<Bound<'py, PyBytes>> {
-        self.0.live_rows().skip(start).take(stop.saturating_sub(start)).map(|handle| PyBytes::new(py, self.0.id(handle))).collect()
+        self.0
+            .live_rows()
+            .skip(start)
+            .take(stop.saturating_sub(start))
+            .map(|handle| PyBytes::new(py, self.0.id(handle)))
+            .collect()
     }
 
     fn embeddings<'py>(&self, py: Python<'py>, handles: &[u8]) -> PyResult<Bound<'py, PyBytes>> {

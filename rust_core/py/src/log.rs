@@ -23,7 +23,8 @@ pub fn describe_record<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'p
     let described = PyDict::new(py);
     described.set_item("unix_ns", record.unix_ns)?;
     described.set_item("request", PyBytes::new(py, record.request))?;
-    described.set_item("pool", record.pool.map(|pool| pool.iter().map(|id| PyBytes::new(py, id)).collect::<Vec<_>>()))?;
+    described
+        .set_item("pool", record.pool.map(|pool| pool.iter().map(|id| PyBytes::new(py, id)).collect::<Vec<_>>()))?;
     described.set_item("assigned_arm", record.assigned_arm.map_or(0, |arm| arm as u8))?;
     described.set_item("served_arm", record.served_arm.map_or(0, |arm| arm as u8))?;
     described.set_item("status", record.status as u8)?;
@@ -37,7 +38,8 @@ pub fn describe_record<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'p
     described.set_item("query_vector", record.query_vector.map(|vector| vector.iter().collect::<Vec<_>>()))?;
     described.set_item("states", record.states.map(|states| PyBytes::new(py, states)))?;
     if let Some(columns) = record.columns {
-        for (name, column) in ["cosine", "consistency", "contradiction", "prior", "score"].into_iter().zip(columns.in_order())
+        for (name, column) in
+            ["cosine", "consistency", "contradiction", "prior", "score"].into_iter().zip(columns.in_order())
         {
             described.set_item(name, column.iter().collect::<Vec<_>>())?;
         }

@@ -38,8 +38,9 @@ impl ShardWriter {
         licences: Vec<String>,
     ) -> PyResult<ShardWriter> {
         let label_embeddings = f32_from_le(label_embeddings, "label_embeddings")?;
-        let dtype = Dtype::parse(dtype)
-            .ok_or_else(|| PyValueError::new_err(format!("dtype: found {dtype:?}, wanted \"f32\", \"f16\" or \"i8\"")))?;
+        let dtype = Dtype::parse(dtype).ok_or_else(|| {
+            PyValueError::new_err(format!("dtype: found {dtype:?}, wanted \"f32\", \"f16\" or \"i8\""))
+        })?;
         let spec = ShardSpec { dim, dtype, space_json, labels, label_embeddings, domains, licences };
         let writer = CoreWriter::create(&path, spec).or_raise(py)?;
         Ok(ShardWriter { dim, writer: Mutex::new(Some(writer)) })
@@ -162,7 +163,9 @@ fn detections_from_le(bytes: &[u8]) -> PyResult<Vec<Detection>> {
     rows.iter()
         .map(|&[label, confidence, x0, y0, x1, y1]| {
             if label.fract() != 0.0 || !(0.0..65536.0).contains(&label) {
-                return Err(PyValueError::new_err(format!("detections: found label {label}, wanted a label's position")));
+                return Err(PyValueError::new_err(format!(
+                    "detections: found label {label}, wanted a label's position"
+                )));
             }
             Ok(Detection { label: label as u16, confidence, corners: [x0, y0, x1, y1] })
         })

@@ -17,10 +17,10 @@ from typing import Annotated, Protocol
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from ra_guard import _core
+from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.model import (
@@ -289,7 +289,7 @@ def _plain(experiment: wire.Experiment, spread: Rollout | None = None) -> dict[s
 
 
 def _print_status(experiment: wire.Experiment) -> None:
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = result_console()
     plan = experiment.plan
     console.print(
         f"{experiment.key}: {_state(plan)}, "

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
+from ra_guard.cli.terminal import result_console
 from ra_guard.client import Detail, RerankClient, RerankFields
 from ra_guard.experiments.model import InvalidInput
 from ra_guard.v1 import rerank_pb2
@@ -27,7 +27,6 @@ STATES = ("scored", "no detections", "no cosine", "cold", "unknown", "unlicensed
 NOT_SCORED = "not scored"
 """In place of a state where the answer is the baseline."""
 _FEATURES = ("cosine", "consistency", "contradiction", "prior")
-_WIDTH_OF_A_FILE = 200
 
 
 class BadCandidates(InvalidInput):
@@ -166,9 +165,7 @@ def _candidates(ids: Sequence[str], ids_from: Path | None) -> list[str]:
 
 
 def _print(response: rerank_pb2.RerankResponse, rows: Sequence[Row], call_ms: float) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_A_FILE
+    console = result_console()
     explained = response.HasField("explanation")
     table = Table(box=None, header_style="bold")
     for name in ("after", "before"):

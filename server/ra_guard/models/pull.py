@@ -75,8 +75,10 @@ VISION_SIGNATURE = Signature("pixel_values", "tensor(float)", 4, "image_embeds")
 
 
 @contextmanager
-def from_hub(repository: str, revision: str | None = None, endpoint: str | None = None) -> Iterator[Path]:
-    """A repository's files of a pair, by the hub's own client and into its cache. Raises BadModel."""
+def from_hub(
+    repository: str, revision: str | None = None, *, endpoint: str | None = None, cache_dir: Path | None = None
+) -> Iterator[Path]:
+    """A repository's files of a pair, by the hub's own client; ``None`` means its defaults. Raises BadModel."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
@@ -86,10 +88,13 @@ def from_hub(repository: str, revision: str | None = None, endpoint: str | None 
     weights = [model + suffix for model in models for suffix in WEIGHTS_SUFFIXES]
     patterns = [*models, *weights, *TOKENIZERS, *PREPROCESSORS]
     try:
-        yield Path(snapshot_download(repository, revision=revision, allow_patterns=patterns, endpoint=endpoint))
+        folder = snapshot_download(
+            repository, revision=revision, allow_patterns=patterns, endpoint=endpoint, cache_dir=cache_dir
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise BadModel(f"the hub does not give {repository}: {first_line}; check the name or name a folder") from error
+    yield Path(folder)
 
 
 @contextmanager

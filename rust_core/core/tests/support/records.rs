@@ -2,7 +2,7 @@
 
 use ra_guard_core::assign::Arm;
 use ra_guard_core::log::{RecordFields, ScoreColumns};
-use ra_guard_core::plan::Weights;
+use ra_guard_core::score::Weights;
 use ra_guard_core::wire::{Reason, Status};
 
 use super::SPACE;
