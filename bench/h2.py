@@ -72,7 +72,6 @@ class Caller:
     window: int = INITIAL_WINDOW
     held: bytes = b""
     answer: bytes = b""
-    shortest_answer_bytes: int = LARGEST_WINDOW
     unread: bytes = b""
 
     @classmethod
@@ -137,7 +136,6 @@ class Caller:
         if len(self.answer) < GRPC_PREFIX.size:
             raise LoadError("a call ended without a message: see the server's log for its status")
         self.answer = self.answer[GRPC_PREFIX.size :]
-        self.shortest_answer_bytes = min(self.shortest_answer_bytes, len(self.answer))
         return True
 
     def _send_held(self) -> None:

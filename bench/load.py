@@ -24,14 +24,15 @@ class Load:
 
     seconds: float
     latencies_ns: Sequence[int] = field(repr=False)
-    shortest_answer_bytes: int
+    degraded: int
+    """Calls among them that got a shorter answer than a whole one: what an overloaded server gives."""
     client_us_per_call: float
     """Processor time of the generator itself; in an open loop it includes the polling between calls."""
 
     @property
     def calls_per_s(self) -> float:
-        """Completed calls per second of wall time."""
-        return len(self.latencies_ns) / self.seconds
+        """Calls per second of wall time that got a whole answer."""
+        return (len(self.latencies_ns) - self.degraded) / self.seconds
 
 
 @dataclass
@@ -57,8 +58,12 @@ class Arrivals:
 class Callers:
     """Connections to one port, kept open between rounds; each starts at another message."""
 
-    def __init__(self, port: int, path: str, messages: Sequence[bytes], count: int) -> None:
-        """Connects ``count`` callers."""
+    def __init__(
+        self, port: int, path: str, messages: Sequence[bytes], count: int, *, whole_answer_bytes: int = 0
+    ) -> None:
+        """Connects ``count`` callers. A whole answer has at least that many bytes."""
+        self._whole_answer_bytes = whole_answer_bytes
+        self._degraded = 0
         step = max(1, len(messages) // count)
         rotations = ([*messages[n * step :], *messages[: n * step]] for n in range(count))
         self._callers = [Caller.connect(port, path, rotated) for rotated in rotations]
@@ -123,13 +128,14 @@ class Callers:
         for descriptor, _ in ready:
             caller = self._by_descriptor[descriptor]
             if caller.receive():
+                self._degraded += len(caller.answer) < self._whole_answer_bytes
                 yield caller
 
     def _load(self, latencies: list[int], begun_ns: int, spent_before_s: float) -> Load:
         seconds = (time.perf_counter_ns() - begun_ns) / 1e9
         spent_s = time.process_time() - spent_before_s
-        shortest = min(caller.shortest_answer_bytes for caller in self._callers)
-        return Load(seconds, latencies, shortest, spent_s / len(latencies) * 1e6)
+        degraded, self._degraded = self._degraded, 0
+        return Load(seconds, latencies, degraded, spent_s / len(latencies) * 1e6)
 
 
 def _polling(descriptors: Iterable[int]) -> select.epoll:

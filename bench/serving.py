@@ -17,6 +17,7 @@ from bench.fleet import grpc_experiments, serving
 from bench.load import Callers
 from bench.reference import check_answer
 from bench.servers import Orders
+from bench.workers import SCORES_BYTES
 from bench.workload import Question
 
 ECHO, PYTHON = "echo", "python"
@@ -113,12 +114,16 @@ def _check(name: str, call: rounds.Call, asked: Sequence[Question]) -> None:
 
 def _open_loops(setting: Setting, port: int, messages: Sequence[bytes]) -> dict[str, object]:
     """Percentiles from the moment that each call was due, by rate."""
-    callers = Callers(port, UNARY, messages, OPEN_LOOP_CALLERS)
+    callers = Callers(port, UNARY, messages, OPEN_LOOP_CALLERS, whole_answer_bytes=SCORES_BYTES)
     arrived: dict[str, object] = {}
     for rate in OPEN_LOOP_RATES:
         load = callers.open_loop(rate, int(rate * 2 * setting.load_seconds))
         recorder = rounds.Recorder()
         recorder.add(load.latencies_ns)
-        arrived[str(rate)] = {"reached_per_s": load.calls_per_s, **recorder.latency().as_dict()}
+        arrived[str(rate)] = {
+            "whole_answers_per_s": load.calls_per_s,
+            "degraded": load.degraded,
+            **recorder.latency().as_dict(),
+        }
     callers.close()
     return arrived

@@ -118,6 +118,15 @@ def test_an_open_loop_counts_the_wait_for_a_free_caller(echo: Echo, callers: Con
     assert sorted(load.latencies_ns)[0] > 150_000_000
 
 
+def test_answers_that_are_not_whole_are_counted_and_no_part_of_the_rate(echo: Echo) -> None:
+    mixed = Callers(echo.port, ECHO, [b"whole", b"cut"], 2, whole_answer_bytes=5)
+    load = mixed.open_loop(rate=1e4, count=20)
+    mixed.close()
+    assert len(load.latencies_ns) == 20
+    assert 0 < load.degraded < 20
+    assert load.calls_per_s == pytest.approx((20 - load.degraded) / load.seconds)
+
+
 def test_a_refused_call_ends_the_load(callers: Connect) -> None:
     with pytest.raises(LoadError, match="without a message"):
         callers(REFUSE, [b"x"], 1).closed_loop(0.1)
