@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 TRITON_VENV := .venv-triton
 STATE ?= var
 export RA_GUARD_STATE_DIR ?= $(STATE)
-export RA_GUARD_TRITON_PYTHON ?= $(CURDIR)/$(TRITON_VENV)/bin/python
+export RA_GUARD_TRITON__PYTHON ?= $(CURDIR)/$(TRITON_VENV)/bin/python
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust_core/core rust_core/py -name '*.rs' -o -name '*.toml' -o -name '*.md' -o -name '*.tsv')
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust_core/core rust_core/py -name '*.rs' -o -name '*.toml' -o -name '*.md' -o -name '*.txt')
 
 .PHONY: help setup demo serve test test-rust test-python lint bench bench-quick proto clean
 
@@ -23,14 +23,15 @@ $(VENV)/.installed: server/requirements.lock
 	$(BIN)/pip install --quiet --require-hashes --requirement server/requirements.lock
 	touch $@
 
-# Also again when a header of the package changes: maturin installs it in place, so Python edits need no rebuild.
+# The package is installed in place: edits of Python need no rebuild.
 $(VENV)/.core: $(VENV)/.installed pyproject.toml $(RUST_SOURCES)
 	$(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
+# Without dependencies: the lock is complete, less what no model imports (triton_models/overrides.txt says what).
 $(TRITON_VENV)/.installed: triton_models/requirements.lock
 	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
-	$(TRITON_VENV)/bin/pip install --quiet --require-hashes --requirement triton_models/requirements.lock
+	$(TRITON_VENV)/bin/pip install --quiet --no-deps --require-hashes --requirement triton_models/requirements.lock
 	touch $@
 
 $(STATE)/models/.built: $(VENV)/.core $(TRITON_VENV)/.installed $(wildcard triton_models/*/* server/ra_guard/models/*.py)

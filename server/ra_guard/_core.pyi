@@ -4,8 +4,36 @@ Every call detaches from the interpreter while it computes. Vectors are little-e
 otherwise; `_ns` are nanoseconds; deadlines are on the clock of `time.monotonic_ns()`.
 """
 
+import builtins
 from collections.abc import Sequence
-from typing import Final, final
+from pathlib import Path
+from typing import Final, Self, final
+
+__all__ = [
+    "FORMAT_VERSION",
+    "KERNEL",
+    "KERNELS",
+    "MAX_CANDIDATES",
+    "MAX_POOL",
+    "VARIANTS",
+    "Answer",
+    "CoreError",
+    "Engine",
+    "Generation",
+    "LogError",
+    "PlanError",
+    "RequestError",
+    "ShardError",
+    "ShardWriter",
+    "bucket",
+    "check_plan",
+    "describe_record",
+    "publish_manifest",
+    "read_log",
+    "recover_logs",
+    "seal_plan",
+    "space_fingerprint",
+]
 
 KERNEL: Final[str]
 """Name of the SIMD kernel in use: ``avx512-vnni``, ``avx512``, ``avx2`` or ``scalar``."""
@@ -15,6 +43,8 @@ FORMAT_VERSION: Final[int]
 """The shard format version that this build writes."""
 MAX_CANDIDATES: Final[int]
 MAX_POOL: Final[int]
+VARIANTS: Final[dict[str, tuple[str, ...]]]
+"""Every ``variant`` by the name of its exception, so that tables of them can be proven complete."""
 
 class CoreError(Exception):
     """Base of all that the core refuses. ``variant`` names the cause: one Rust variant, one name."""
@@ -37,38 +67,60 @@ class LogError(CoreError):
 class Answer:
     """What one Rerank call came to. Enum values are those of ra_guard.v1 as integers."""
 
-    response: bytes
-    """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
-    cold_text: str | None
-    """The treated query text whose embedding the core lacks: `Engine.put_query` it and call again, or `fall_back`."""
-    cold_ids: list[str]
-    """Candidates without features, cold or unknown, in request order. Built only when read."""
-    request_id: str
-    user_id: str
-    assigned_arm: int
-    served_arm: int
-    status: int
-    reason: int
-    plan_revision: int
-    generation: int
-    candidates: int
-    scored: int
-    cold: int
-    unknown: int
-    unlicensed: int
-    decode_ns: int
-    assign_ns: int
-    lookup_ns: int
-    score_ns: int
-    order_ns: int
-    encode_ns: int
+    @property
+    def response(self) -> bytes:
+        """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
+    @property
+    def cold_text(self) -> str | None:
+        """The treated query text whose embedding the core lacks: `Engine.put_query` it and call again, or `fall_back`."""
+    @property
+    def cold_ids(self) -> list[str]:
+        """Candidates without features, cold or unknown, in request order. Built only when read."""
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def assigned_arm(self) -> int: ...
+    @property
+    def served_arm(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> int: ...
+    @property
+    def plan_revision(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def candidates(self) -> int: ...
+    @property
+    def scored(self) -> int: ...
+    @property
+    def cold(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+    @property
+    def unlicensed(self) -> int: ...
+    @property
+    def decode_ns(self) -> int: ...
+    @property
+    def assign_ns(self) -> int: ...
+    @property
+    def lookup_ns(self) -> int: ...
+    @property
+    def score_ns(self) -> int: ...
+    @property
+    def order_ns(self) -> int: ...
+    @property
+    def encode_ns(self) -> int: ...
 
 @final
 class Engine:
     """The data path of one process: plan and generation in force, query cache, candidate log. Thread-safe."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         query_cache_entries: int,
         log_dir: str | None = None,
@@ -76,7 +128,7 @@ class Engine:
         log_segment_bytes: int = 67108864,
         log_writer: str = "0",
         kernel: str | None = None,
-    ) -> None:
+    ) -> Self:
         """``log_writer`` tells the segments of several processes in one folder apart. ``kernel`` forces one of `KERNELS`."""
     def rerank(self, request: bytes, deadline_ns: int | None = None, wait_ns: int = 0) -> Answer:
         """Answers a serialised RerankRequest that names its candidates.
@@ -87,7 +139,7 @@ class Engine:
         self, request: bytes, pool: Sequence[bytes], deadline_ns: int | None = None, wait_ns: int = 0
     ) -> Answer:
         """The same for a request without candidates: ``pool`` are the ids drawn for it, best first."""
-    def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] = (), wait_ns: int = 0) -> Answer:
+    def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] | None = None, wait_ns: int = 0) -> Answer:
         """The baseline order, for a reason known outside the core (OVERLOAD, DEADLINE, NO_FEATURES, INTERNAL)."""
     def put_query(self, text: str, space: str, embedding: bytes) -> None:
         """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
@@ -102,7 +154,10 @@ class Engine:
     def plan_age_s(self) -> float | None:
         """Seconds since the last contact with the control plane; None before the first."""
     def publish_generation(self, generation: Generation) -> int:
-        """Swaps a generation in; returns the number of the previous one, 0 for none."""
+        """Swaps a generation in; returns the number of the previous one, 0 for none.
+
+        Raises ShardError when the space's description has no cosine range.
+        """
     def generation(self) -> Generation | None: ...
     def canary(self) -> float:
         """Scores the first scorable row against itself: near 1 when healthy, NaN when no generation is loaded."""
@@ -125,38 +180,49 @@ class Generation:
     def resident(self) -> float:
         """Share of the mappings in memory, 0..1."""
 
-    number: int
-    space: str
-    space_json: str
-    rows: int
-    bytes: int
-    dim: int
-    dtype: str
-    labels: list[str]
-    domains: list[str]
-    licences: list[str]
-    shards: list[tuple[str, int, int]]
-    """(file, rows, bytes), newest first."""
+    @property
+    def number(self) -> int: ...
+    @property
+    def space(self) -> str: ...
+    @property
+    def space_json(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def labels(self) -> list[str]: ...
+    @property
+    def domains(self) -> list[str]: ...
+    @property
+    def licences(self) -> list[str]: ...
+    @property
+    def shards(self) -> list[tuple[str, int, int]]:
+        """(file, rows, bytes), newest first."""
 
-    def lookup(self, ids: Sequence[bytes]) -> bytes:
+    def lookup(self, ids: Sequence[builtins.bytes]) -> builtins.bytes:
         """``(n,) uint64``: a row handle for each id, all ones where unknown."""
-    def cosines(self, query: bytes, handles: bytes) -> bytes:
+    def cosines(self, query: builtins.bytes, handles: builtins.bytes) -> builtins.bytes:
         """``(n,) float32``: dot products of a ``(dim,) float32`` query with the rows, by the serving kernel."""
-    def touch(self, handles: bytes) -> int:
+    def touch(self, handles: builtins.bytes) -> int:
         """Reads one word of every cache line of the rows' embeddings: the floor that a kernel can reach."""
-    def ids(self, start: int, stop: int) -> list[bytes]:
+    def ids(self, start: int, stop: int) -> list[builtins.bytes]:
         """Ids of the rows in serving order (rows shadowed by a newer shard are left out)."""
-    def embeddings(self, handles: bytes) -> bytes:
+    def embeddings(self, handles: builtins.bytes) -> builtins.bytes:
         """``(n, dim) float32``; NaN rows where a row has no embedding."""
-    def describe_row(self, id: bytes) -> dict[str, object] | None:
+    def describe_row(self, id: builtins.bytes) -> dict[str, object] | None:
         """domain, licence, phash, has_embedding, has_detections, detections [(label, confidence, x0, y0, x1, y1)]."""
 
 @final
 class ShardWriter:
     """Writes one shard: temporary file, fsync, rename. Nothing appears under the final name before `finish`."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         path: str,
         *,
         dim: int,
@@ -166,7 +232,7 @@ class ShardWriter:
         label_embeddings: bytes,
         domains: Sequence[str],
         licences: Sequence[str],
-    ) -> None:
+    ) -> Self:
         """``label_embeddings``: ``(n_labels, dim) float32`` unit rows. ``space_json``: canonical JSON, see models/."""
     def append(
         self,
@@ -185,11 +251,13 @@ class ShardWriter:
         phashes ``(n,) uint64``; detection_counts ``(n,) int32``, -1 for "not detected yet"; detections
         ``(sum of counts, 6) float32``: label, confidence, x0, y0, x1, y1. Raises ShardError and adds nothing.
         """
+    def delete(self, ids: Sequence[bytes]) -> None:
+        """Adds tombstones: ids of older shards that are unknown from now on."""
     def finish(self) -> tuple[int, int]:
         """Seals the file; returns (rows, bytes)."""
 
 def publish_manifest(gallery: str, shards: Sequence[str]) -> int:
-    """Writes the next generation's manifest over shard files (newest first) and points CURRENT at it; returns its number."""
+    """Writes the next generation's manifest over files in its shards folder (newest first) and points CURRENT at it; returns its number."""
 
 def space_fingerprint(space_json: str) -> str:
     """32 hex digits over the canonical JSON bytes (xxh3-128)."""
@@ -205,6 +273,12 @@ def check_plan(sealed: bytes) -> bytes:
 
 def read_log(path: str) -> list[bytes]:
     """The intact records of a candidate log segment; a torn tail ends the list. Raises LogError for corruption before it."""
+
+def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
+    """Seals the segments that dead writers left open; returns their new paths, and why others were refused.
+
+    Segments of living writers are left alone. Raises LogError when the folder cannot be read.
+    """
 
 def describe_record(record: bytes) -> dict[str, object]:
     """One candidate log record as plain values; see log/FORMAT.md."""

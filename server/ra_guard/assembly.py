@@ -248,6 +248,7 @@ class Worker:
                 report=report,
             ),
             streams=streams,
+            pool=self._pool,
         )
         self._server = Server(
             services,

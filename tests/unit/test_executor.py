@@ -80,3 +80,13 @@ def test_shutdown_answers_what_is_queued() -> None:
     results = [pool.submit(lambda n=n: n) for n in range(20)]
     pool.shutdown()
     assert [result.result(0) for result in results] == list(range(20))
+
+
+def test_held_calls_come_in_and_are_answered_later_without_being_shed() -> None:
+    with HandlerPool(1, shed_after_ns=1_000_000) as pool:
+        pool.hold()
+        held = [pool.submit(lambda: pool.turn.shed) for _ in range(3)]
+        time.sleep(0.02)
+        assert not any(call.done() for call in held)
+        pool.resume()
+        assert [call.result(5) for call in held] == [False, False, False]

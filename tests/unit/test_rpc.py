@@ -60,7 +60,7 @@ class Front:
         handlers = [reranker.reranker_handlers(unary, stream)]
         if self.admin is not None:
             handlers.append(ErrorBoundary(self.admin, self.records.report))
-        services = Services(handlers, (reranker.SERVICE,), self.health, self.streams)
+        services = Services(handlers, (reranker.SERVICE,), self.health, self.streams, self.pool)
         self.server = Server(services, address="127.0.0.1:0", max_message_bytes=1 << 20, drain_grace_s=5)
         self.server.start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")

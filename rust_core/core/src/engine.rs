@@ -101,7 +101,7 @@ impl Engine {
         embedding.check_dim(generation.dim())?;
         let mut vector = Vec::with_capacity(embedding.dim());
         embedding.copy_to(&mut vector);
-        let threshold = serving.cosine_range.high();
+        let threshold = serving.label_threshold;
         let prepared = PreparedQuery::new(text, vector, &serving.labels, self.kernel, threshold);
         let cached = CachedQuery { space: embedding.space.to_owned(), prepared: Arc::new(prepared) };
         self.queries.insert(text.into(), Arc::new(cached));

@@ -154,7 +154,7 @@ impl ScoreBuffer {
                 Some(prepared) => prepared.expectation(),
                 None => {
                     label_query.prepare(embedding, Dtype::F32, labels.stride());
-                    labels.by_similarity(kernel, label_query, serving.cosine_range.high(), &[], similarities)
+                    labels.by_similarity(kernel, label_query, serving.label_threshold, &[], similarities)
                 }
             });
         self.rules.prepare(labels.len(), &self.expectation, &forbidden[..n_forbidden], words);

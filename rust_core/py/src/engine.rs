@@ -50,14 +50,14 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, query_cache_entries, log_dir = None, log_queue_bytes = 8_388_608, log_segment_bytes = 67_108_864, log_writer = "0".to_owned(), kernel = None))]
+    #[pyo3(signature = (*, query_cache_entries, log_dir = None, log_queue_bytes = 8_388_608, log_segment_bytes = 67_108_864, log_writer = "0", kernel = None))]
     fn new(
         py: Python<'_>,
         query_cache_entries: usize,
         log_dir: Option<PathBuf>,
         log_queue_bytes: usize,
         log_segment_bytes: u64,
-        log_writer: String,
+        log_writer: &str,
         kernel: Option<&str>,
     ) -> PyResult<Engine> {
         let kernel = match kernel {
@@ -66,7 +66,7 @@ impl Engine {
         };
         let settings = |folder| LogSettings {
             folder,
-            writer: log_writer,
+            writer: log_writer.to_owned(),
             queue_bytes: log_queue_bytes,
             segment_bytes: log_segment_bytes,
         };
@@ -94,19 +94,18 @@ impl Engine {
         })
     }
 
-    #[pyo3(signature = (request, reason, pool = Vec::new(), wait_ns = 0))]
+    #[pyo3(signature = (request, reason, pool = None, wait_ns = 0))]
     fn fall_back(
         &self,
         request: &Bound<'_, PyBytes>,
         reason: u8,
-        pool: Vec<PyBackedBytes>,
+        pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
         let reason = Reason::from_wire(reason).filter(|reason| *reason != Reason::None).ok_or_else(|| {
             PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
         })?;
-        let pool = (!pool.is_empty()).then_some(&pool[..]);
-        self.run(request, pool, None, wait_ns, |engine, call, scratch| {
+        self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {
             engine.fall_back(call, reason, &SystemClock, scratch)
         })
     }

@@ -30,7 +30,7 @@ mod _core {
     #[pymodule_export]
     use generation::Generation;
     #[pymodule_export]
-    use log::{describe_record, read_log};
+    use log::{describe_record, read_log, recover_logs};
     #[pymodule_export]
     use writer::ShardWriter;
 

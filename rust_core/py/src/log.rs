@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use ra_guard_core::log::{Record, read_segment};
+use ra_guard_core::log::{Record, read_segment, recover_folder};
 
 use crate::errors::OrRaise;
 
@@ -14,6 +14,13 @@ use crate::errors::OrRaise;
 pub fn read_log<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let records = py.detach(|| read_segment(&path)).or_raise(py)?;
     Ok(records.iter().map(|record| PyBytes::new(py, record)).collect())
+}
+
+/// Seals the segments of writers that are gone; returns their paths and, for those refused, why.
+#[pyfunction]
+pub fn recover_logs(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<PathBuf>, Vec<String>)> {
+    let recovered = py.detach(|| recover_folder(&folder)).or_raise(py)?;
+    Ok((recovered.sealed, recovered.refused.iter().map(ToString::to_string).collect()))
 }
 
 /// One record as plain values; enum values are those of `ra_guard.v1`.

@@ -18,6 +18,8 @@ _Work = tuple[Future[Any], int, Callable[..., Any], tuple[Any, ...], dict[str, A
 EXPRESS_THREADS = 2
 """More than one, because a thread is held while the bytes of its call are still arriving."""
 
+_NEVER_NS = 1 << 62
+
 
 class Turn(threading.local):
     """What the executor knows about the call that the current thread answers."""
@@ -41,6 +43,8 @@ class HandlerPool(ThreadPoolExecutor):
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._express: SimpleQueue[_Work | None] = SimpleQueue()
         self._waiting_since: deque[int] = deque()
+        self._open = threading.Event()
+        self._open.set()
         self._threads_of: list[tuple[threading.Thread, SimpleQueue[_Work | None]]] = []
         for index in range(threads):
             self._start(f"handler-{index}", self._queue, self._serve)
@@ -67,6 +71,15 @@ class HandlerPool(ThreadPoolExecutor):
             self._queue.put((future, now_ns, fn, args, kwargs))
         return future
 
+    def hold(self) -> None:
+        """Lets calls come in without answering them, until `resume`. None of them is shed for it."""
+        self._shed_after_ns = _NEVER_NS
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Answers what came in."""
+        self._open.set()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 (inherited)
         """Ends the threads once what is queued has been answered."""
         for _, queue in self._threads_of:
@@ -82,11 +95,12 @@ class HandlerPool(ThreadPoolExecutor):
         thread.start()
 
     def _serve(self) -> None:
-        turn, shed_after_ns = self.turn, self._shed_after_ns
+        turn = self.turn
         while (work := self._queue.get()) is not None:
+            self._open.wait()
             self._waiting_since.popleft()
             turn.queued_ns = time.monotonic_ns() - work[1]
-            turn.shed = turn.queued_ns > shed_after_ns
+            turn.shed = turn.queued_ns > self._shed_after_ns
             _run(work)
             del work
 

@@ -24,7 +24,7 @@ pub use error::LogError;
 pub use queue::{Dropped, LogCounters};
 pub use read::{Ending, Records, Segment, read_segment};
 pub use record::{RecordFields, ScoreColumns};
-pub use recover::recover;
+pub use recover::{Recovered, recover, recover_folder};
 
 use queue::Shared;
 use segment::is_writer_name;

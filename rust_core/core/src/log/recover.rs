@@ -60,3 +60,30 @@ fn publish(open: &Path, sealed: &[u8]) -> Result<PathBuf, LogError> {
     sync_folder(&target)?;
     Ok(target)
 }
+
+/// What became of the segments that writers left behind in a folder.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Segments sealed.
+    pub sealed: Vec<PathBuf>,
+    /// Segments left as they are, and why. Those whose writer is alive are not among them.
+    pub refused: Vec<LogError>,
+}
+
+/// Recovers every `.open` segment of a folder whose writer is gone. A folder that does not exist holds none.
+pub fn recover_folder(folder: &Path) -> Result<Recovered, LogError> {
+    let mut recovered = Recovered::default();
+    if !folder.is_dir() {
+        return Ok(recovered);
+    }
+    for entry in std::fs::read_dir(folder).map_err(LogError::io("list", folder))? {
+        let path = entry.map_err(LogError::io("list", folder))?.path();
+        match recover(&path) {
+            Ok(sealed) => recovered.sealed.extend(sealed),
+            Err(LogError::NotOpen { .. } | LogError::InUse { .. }) => {}
+            Err(error) => recovered.refused.push(error),
+        }
+    }
+    recovered.sealed.sort();
+    Ok(recovered)
+}

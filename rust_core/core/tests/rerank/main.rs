@@ -1,0 +1,11 @@
+//! Whole calls, from request bytes to response bytes, over a real gallery on disk.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code)]
+mod support;
+
+mod allocation;
+mod baseline;
+mod determinism;
+mod fixture;
+mod reference;

@@ -1,1 +1,0 @@
-"""RA-Guard reranks image search results, and proves online that it helps."""

@@ -1,0 +1,154 @@
+"""A real server as a process, over a small gallery written by the core; and a caller."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from ra_guard import _core
+from ra_guard.experiments.model import Author
+from ra_guard.experiments.publish import ControlFolder
+from ra_guard.v1 import rerank_pb2 as wire
+
+DIM = 16
+KEY = "ra_guard_enhancement"
+AUTHOR = Author("a test", "to see what happens")
+SPACE_JSON = '{"cosine_range":[-0.1,1.0],"dim":16,"dtype":"f32","name":"test"}'
+SPACE = _core.space_fingerprint(SPACE_JSON)
+READY_S = 60.0
+
+
+def unit_rows(seed: int, rows: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((rows, DIM)).astype("<f4")
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def publish_gallery(state: Path, *, seed: int = 0, rows: int = 100) -> int:
+    """Writes a shard of rows ``image-0``, ``image-1``, ... and publishes it alone; returns the generation."""
+    gallery = state / "gallery"
+    (gallery / "shards").mkdir(parents=True, exist_ok=True)
+    shard = gallery / "shards" / f"seed-{seed}-rows-{rows}.shard"
+    writer = _core.ShardWriter(
+        str(shard),
+        dim=DIM,
+        dtype="f32",
+        space_json=SPACE_JSON,
+        labels=["dog", "cat"],
+        label_embeddings=unit_rows(1, 2).tobytes(),
+        domains=["pets"],
+        licences=[""],
+    )
+    writer.append(
+        [f"image-{row}".encode() for row in range(rows)],
+        embeddings=unit_rows(seed, rows).tobytes(),
+        domains=bytes(rows),
+        licences=bytes(rows),
+        phashes=bytes(8 * rows),
+        detection_counts=np.zeros(rows, "<i4").tobytes(),
+        detections=b"",
+    )
+    writer.finish()
+    return _core.publish_manifest(str(gallery), [shard.name])
+
+
+def request(candidates: int = 50, *, user: str = "user-1", seed: int = 2) -> bytes:
+    """A query by embedding: no model is needed to answer it."""
+    query = wire.QueryEmbedding(values=unit_rows(seed, 1).tobytes(), space=SPACE)
+    ids = [f"image-{row}" for row in range(candidates)]
+    return wire.RerankRequest(request_id="r-1", user_id=user, embedding=query, candidate_ids=ids).SerializeToString()
+
+
+class Serving:
+    """``ra-guard serve`` with its lines at hand."""
+
+    def __init__(self, state: Path, options: Mapping[str, str]) -> None:
+        environment = {
+            **os.environ,
+            "RA_GUARD_STATE_DIR": str(state),
+            "RA_GUARD_SERVER__PORT": "0",
+            "RA_GUARD_TELEMETRY__METRICS_PORT": "0",
+            "RA_GUARD_TRITON__URL": "",
+            "RA_GUARD_WORKER__CANARY_S": "0.1",
+            "RA_GUARD_WORKER__RESTART_BACKOFF_S": "0.05",
+            **options,
+        }
+        self._seen: list[dict[str, Any]] = []
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; from ra_guard.cli import main; sys.exit(main())", "serve"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                try:
+                    self._lines.put(json.loads(line))
+                except ValueError:
+                    self._lines.put({"event": "raw", "text": line.rstrip()})
+        self._lines.put(None)
+
+    def line(self, event: str, such: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+        """Waits for a line; each is found once."""
+        while True:
+            for line in self._seen:
+                if line["event"] == event and such(line):
+                    self._seen.remove(line)
+                    return line
+            found = self._lines.get(timeout=READY_S)
+            assert found is not None, f"the server ended without {event!r}; it said {self._seen}"
+            self._seen.append(found)
+
+    def wait_until_ready(self, workers: int) -> None:
+        self.address = self.line("serving", lambda line: "address" in line)["address"]
+        self.workers = {ready["worker"]: ready["pid"] for ready in (self.line("worker_ready") for _ in range(workers))}
+
+    def call(self, request_: bytes, **options: Any) -> wire.RerankResponse:
+        """One call over a connection of its own, so that any worker may answer it."""
+        with grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            rerank = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
+            return wire.RerankResponse.FromString(rerank(request_, timeout=20, wait_for_ready=True, **options))
+
+    def ended(self) -> None:
+        """Waits until nothing of the server can say anything any more."""
+        self._reader.join(READY_S)
+        assert not self._reader.is_alive()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(READY_S)
+
+
+@contextmanager
+def serving(state: Path, *, workers: int = 2, **options: str) -> Iterator[Serving]:
+    """A server that is ready; killed if a test leaves it running."""
+    server = Serving(state, {"RA_GUARD_SERVER__WORKERS": str(workers), **options})
+    try:
+        server.wait_until_ready(workers)
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+        server.ended()
+
+
+def enrol_everyone(state: Path) -> ControlFolder:
+    """An experiment at full ramp: half of the users are treated, half are control."""
+    control = ControlFolder(state / "control")
+    control.ensure(KEY, AUTHOR).ramp(5000, AUTHOR)
+    return control
