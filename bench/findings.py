@@ -35,8 +35,8 @@ class Setting:
             rows=1_000_000,
             small_rows=10_000,
             large_rows=10_000_000,
-            rounds=24,
-            calls=250,
+            rounds=40,
+            calls=300,
             load_seconds=2.0,
         )
 

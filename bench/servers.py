@@ -96,30 +96,43 @@ def serve_python(orders: Orders) -> int:
 KINDS: dict[str, Callable[[Orders], int]] = {"rerank": serve_rerank, "echo": serve_echo, "python": serve_python}
 
 
+class _Unary:
+    """A handler on the threads that the product answers unary calls with."""
+
+    def __init__(self, answer: Callable[[Any], Any], pool: Any) -> None:
+        self._answer = answer
+        self.experimental_thread_pool = pool
+
+    def __call__(self, request: Any, _: object) -> Any:
+        return self._answer(request)
+
+
 def _serve(answer: Callable[[Any], Any], parse: Callable[[bytes], Any] | None = None, serialise: Any = None) -> int:
     import grpc
+    from ra_guard import config
     from ra_guard.rpc.health import Health
     from ra_guard.rpc.server import Server, Services
     from ra_guard.rpc.streams import OpenStreams
+    from ra_guard.serving.executor import HandlerPool
 
     from bench.channel import STREAM, UNARY
-
-    def unary(request: Any, _: grpc.ServicerContext) -> Any:
-        return answer(request)
 
     def stream(requests: Iterator[Any], _: grpc.ServicerContext) -> Iterator[Any]:
         return map(answer, requests)
 
+    settings = config.load().server
+    pool = HandlerPool(settings.handler_threads, settings.shed_queue_delay_ms * 1_000_000)
     service, _, method = UNARY.strip("/").partition("/")
     handlers = grpc.method_handlers_generic_handler(
         service,
         {
-            method: grpc.unary_unary_rpc_method_handler(unary, parse, serialise),
+            method: grpc.unary_unary_rpc_method_handler(_Unary(answer, pool), parse, serialise),
             STREAM.rpartition("/")[2]: grpc.stream_stream_rpc_method_handler(stream, parse, serialise),
         },
     )
+    health = Health({}, interval_s=3600, report=_raise)
     server = Server(
-        Services([handlers], [service], Health({}, interval_s=3600, report=_raise), OpenStreams(0)),
+        Services([handlers], [service], health, OpenStreams(0), pool),
         address="127.0.0.1:0",
         max_message_bytes=1 << 20,
         drain_grace_s=0,

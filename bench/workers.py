@@ -65,7 +65,7 @@ def _loads(callers: dict[str, Callers], setting: Setting) -> dict[str, list[Load
     loads: dict[str, list[Load]] = {name: [] for name in callers}
     for one in callers.values():
         one.closed_loop(setting.load_seconds / 2)
-    for _, name in rounds.interleave(tuple(callers), max(4, setting.rounds // 2)):
+    for _, name in rounds.interleave(tuple(callers), max(4, setting.rounds // 4)):
         loads[name].append(callers[name].closed_loop(setting.load_seconds))
     return loads
 
