@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-
 from ra_guard import _core
 from ra_guard._core import Engine, Generation
 from ra_guard.config import Settings
@@ -28,6 +27,7 @@ from ra_guard.models.imaging import Limits
 from ra_guard.models.space import Space
 from ra_guard.rpc import reranker
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, experiment_admin_handlers
+from ra_guard.rpc.gallery_admin import GalleryAdmin, gallery_admin_handlers
 from ra_guard.rpc.health import Health, canary_probe
 from ra_guard.rpc.interceptors import ErrorBoundary
 from ra_guard.rpc.server import Server, Services
@@ -51,6 +51,7 @@ from ra_guard.telemetry.records import Records
 from ra_guard.telemetry.traces import Traces
 
 EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
+GALLERY_ADMIN = "ra_guard.v1.GalleryAdmin"
 MESSAGE_OVERHEAD_BYTES = 65_536
 """Around an image in an admin message."""
 COLD_CLOSE_S = 5.0
@@ -107,6 +108,7 @@ class Worker:
         replica = f"{settings.experiment.replica or f'{socket.gethostname()}-{os.getppid()}'}-{index}"
         self._log = configure_logging(settings.log.level, worker=index)
         self._records = Records(settings.telemetry.queue, time.monotonic_ns)
+        self._recover_logs()
         self._core = _engine(settings, index)
         self._telemetry = self._make_telemetry(index, replica)
         self._models = _models(settings)
@@ -150,6 +152,18 @@ class Worker:
         self._core.flush_log()
         self._telemetry.close()
         self._log.info("drained")
+
+    def _recover_logs(self) -> None:
+        """Seals what dead workers left of their candidate logs; a log that cannot be recovered stays as it is."""
+        folder = self._settings.candidate_log_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            sealed, refused = _core.recover_logs(str(folder))
+        except _core.LogError as error:
+            self._records.report(error)
+            return
+        if sealed or refused:
+            self._log.warning("candidate_logs_recovered", sealed=[path.name for path in sealed], refused=refused)
 
     def _make_telemetry(self, index: int, replica: str) -> Drain:
         settings, report = self._settings, self._records.report
@@ -212,13 +226,13 @@ class Worker:
     def _make_generations(self) -> None:
         gallery = self._settings.gallery
         self._pools = CurrentPools(GalleryFolder(self._settings.gallery_dir))
-        loader = GenerationLoader(
+        self._loader = GenerationLoader(
             self._core,
             self._settings.gallery_dir,
             memory_limit_bytes=gallery.memory_limit_bytes,
             prepare=self._pools.prepare,
         )
-        self._generations = GenerationWatcher(loader, poll_s=gallery.poll_s, report=self._records.report)
+        self._generations = GenerationWatcher(self._loader, poll_s=gallery.poll_s, report=self._records.report)
 
     def _make_server(self, port: int) -> None:
         server, cold_mode, report = self._settings.server, self._settings.cold.mode, self._records.report
@@ -239,11 +253,20 @@ class Worker:
         unary = reranker.Rerank(reranking, self._pool, self._records, max_request_bytes=size)
         stream = reranker.RerankStream(reranking, streams, self._records, max_request_bytes=size)
         experiment_admin = experiment_admin_handlers(ExperimentAdmin(self._control, self._plans))
+        gallery_admin = gallery_admin_handlers(GalleryAdmin(self._core, self._loader.load))
         services = Services(
-            handlers=(reranker.reranker_handlers(unary, stream), ErrorBoundary(experiment_admin, report)),
-            names=(reranker.SERVICE, EXPERIMENT_ADMIN),
+            handlers=(
+                reranker.reranker_handlers(unary, stream),
+                ErrorBoundary(experiment_admin, report),
+                ErrorBoundary(gallery_admin, report),
+            ),
+            names=(reranker.SERVICE, EXPERIMENT_ADMIN, GALLERY_ADMIN),
             health=Health(
-                {reranker.SERVICE: canary_probe(self._core), EXPERIMENT_ADMIN: self._control_answers},
+                {
+                    reranker.SERVICE: canary_probe(self._core),
+                    EXPERIMENT_ADMIN: self._control_answers,
+                    GALLERY_ADMIN: self._gallery_answers,
+                },
                 interval_s=self._settings.worker.canary_s,
                 report=report,
             ),
@@ -261,9 +284,12 @@ class Worker:
         """The control folder can be read and holds our experiment."""
         return self._settings.experiment.key in self._control.stored_keys()
 
+    def _gallery_answers(self) -> bool:
+        """A generation is published in the gallery folder, and it can be read which."""
+        return self._loader.named() is not None
+
 
 def _engine(settings: Settings, index: int) -> Engine:
-    settings.candidate_log_dir.mkdir(parents=True, exist_ok=True)
     return Engine(
         query_cache_entries=settings.cold.query_cache_entries,
         log_dir=str(settings.candidate_log_dir),

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 
 from ra_guard.config import Section, Settings, default_toml, load
 
@@ -33,7 +34,7 @@ def test_no_option_has_a_second_default_in_code() -> None:
 
 def test_every_option_is_preceded_by_what_it_means() -> None:
     lines = default_toml().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         if re.match(r"[a-z_]+ = ", line):
             assert above.startswith("# "), f"no comment above {line!r}"
 

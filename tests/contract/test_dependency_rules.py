@@ -74,8 +74,9 @@ def environment_readers() -> set[str]:
     found = set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
-            if named and node.attr in {"environ", "getenv", "environb"}:
+            if not isinstance(node, ast.Attribute) or node.attr not in {"environ", "getenv", "environb"}:
+                continue
+            if isinstance(node.value, ast.Name) and node.value.id == "os":
                 found.add(name_of(path))
     return found
 

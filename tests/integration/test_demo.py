@@ -61,7 +61,7 @@ def test_the_demo_shows_everything_and_leaves_nothing(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for shown in ("RERANKED", "PARTIAL", "chelsea cold", "BASELINE, KILLED", "expects cup 1.00", "draws 5"):
+    for shown in ("RERANKED", "PARTIAL", "chelsea (cold)", "BASELINE, KILLED", "expects cup 1.00", "draws 5"):
         assert shown in done.stdout
     assert list(temporary.iterdir()) == []
     assert left_over(temporary) == []

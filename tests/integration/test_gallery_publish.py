@@ -9,6 +9,7 @@ import pytest
 from ra_guard._core import Generation, ShardError
 from ra_guard.errors import TritonUnavailable
 from ra_guard.gallery.compaction import MOST_SHARDS
+from ra_guard.gallery.errors import BadName
 from ra_guard.gallery.intake import IdSource, Provenance
 from ra_guard.gallery.objects import Objects
 from ra_guard.gallery.pools import Pools, build_missing, pool_folder
@@ -109,6 +110,24 @@ def test_a_row_that_no_shard_takes_publishes_nothing(studio: Studio) -> None:
     assert error.value.variant == "BadId"
     assert current(studio).number == 1
     assert len(list(studio.folder.shards.glob("*.shard"))) == 1
+
+
+def test_a_gallery_has_room_for_256_domains(studio: Studio) -> None:
+    rows = [Row(f"row{number}", f"domain{number}", "", 0, None) for number in range(257)]
+    publish_rows(studio.folder, studio.space(), rows[:256])
+    with pytest.raises(BadName, match="found 257 different ones"):
+        publish_rows(studio.folder, studio.space(), rows)
+    assert (current(studio).number, len(current(studio).domains)) == (1, 256)
+
+
+def test_a_damaged_old_manifest_stops_the_tidying_and_nothing_else(studio: Studio) -> None:
+    add(studio, "one")
+    (manifest,) = studio.folder.generations.glob("*.json")
+    manifest.write_bytes(b"no json")
+    (studio.folder.path / "CURRENT").unlink()
+    add(studio, "two", seed=1)
+    assert current(studio).rows == 1
+    assert len(list(studio.folder.shards.glob("*.shard"))) == 2
 
 
 def test_what_a_killed_publish_left_is_in_nobodys_way(studio: Studio) -> None:

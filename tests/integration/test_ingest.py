@@ -218,8 +218,9 @@ def test_a_gallery_of_another_space_is_left_alone(studio: Studio, tmp_path: Path
     studio.ingest(tmp_path / "in")
     write_pictures(tmp_path / "in", 3)
     with pytest.raises(SpaceConflict, match=r"stores f16 embeddings, gallery\.dtype is i8"):
-        Studio(tmp_path, dtype="i8").ingest(tmp_path / "in")
+        Studio(tmp_path, other := StandInModels(), dtype="i8").ingest(tmp_path / "in")
     assert current(studio).number == 1
+    assert other.images == 0
 
 
 def test_only_one_ingest_at_a_time(studio: Studio, tmp_path: Path) -> None:

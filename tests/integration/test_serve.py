@@ -10,12 +10,13 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from ra_guard.v1 import rerank_pb2 as wire
+
 from tests.stand_ins.serving_process import (
     AUTHOR,
     KEY,
@@ -107,9 +108,7 @@ def test_the_killswitch_reaches_every_worker(tmp_path: Path) -> None:
     with serving(tmp_path, RA_GUARD_EXPERIMENT__POLL_S="0.05") as server:
         user = treated(server)
         control.open(KEY).kill(AUTHOR)
-        assert eventually(
-            lambda: {server.call(request(user=user)).reason for _ in range(8)} == {wire.REASON_KILLED}
-        )
+        assert eventually(lambda: {server.call(request(user=user)).reason for _ in range(8)} == {wire.REASON_KILLED})
         answer = server.call(request(user=user))
         assert (answer.status, list(answer.ranking)) == (wire.STATUS_BASELINE, list(range(50)))
         assert answer.assigned_arm == wire.ARM_TREATMENT
@@ -127,7 +126,7 @@ class CallLoop:
 
     def _call(self, address: str) -> None:
         with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            rerank = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
+            rerank: Any = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
             while not self._stop.is_set():
                 started = time.monotonic()
                 try:
@@ -220,7 +219,12 @@ def test_metrics_are_served_by_each_worker(tmp_path: Path) -> None:
             return sum(float(line.split()[-1]) for line in lines if line.startswith("ra_guard_rerank_calls_total{"))
 
         assert eventually(lambda: calls() == 20)
-        for name in ("ra_guard_kernel_info", "ra_guard_generation", "ra_guard_plan_revision", "ra_guard_gallery_resident"):
+        for name in (
+            "ra_guard_kernel_info",
+            "ra_guard_generation",
+            "ra_guard_plan_revision",
+            "ra_guard_gallery_resident",
+        ):
             assert name in page(0)
 
 
@@ -265,7 +269,7 @@ def test_a_callers_mistake_says_which_field(
     with pytest.raises(grpc.RpcError) as refused:
         one_worker.call(message.SerializeToString())
     assert refused.value.code() is code
-    assert words in refused.value.details()
+    assert words in str(refused.value.details())
 
 
 @pytest.fixture(scope="module")
@@ -286,15 +290,16 @@ def test_hostile_bytes_are_a_callers_mistake(one_worker: Serving) -> None:
 
 
 def test_deadlines_too_short_to_keep_are_answered_or_expire_and_harm_nobody(one_worker: Serving) -> None:
-    outcomes = set()
+    outcomes: set[object] = set()
     with grpc.insecure_channel(one_worker.address) as channel:
-        rerank = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
+        rerank: Any = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
         for timeout_s in (1e-6, 1e-4, 3e-4, 1e-3) * 10:
             try:
                 outcomes.add(wire.RerankResponse.FromString(rerank(request(), timeout=timeout_s)).status)
             except grpc.RpcError as late:
                 outcomes.add(late.code())
-    assert outcomes <= {wire.STATUS_BASELINE, wire.STATUS_PARTIAL, wire.STATUS_RERANKED, grpc.StatusCode.DEADLINE_EXCEEDED}
+    answered = {wire.STATUS_BASELINE, wire.STATUS_PARTIAL, wire.STATUS_RERANKED}
+    assert outcomes <= {*answered, grpc.StatusCode.DEADLINE_EXCEEDED}
     assert one_worker.call(request()).request_id == "r-1"
 
 

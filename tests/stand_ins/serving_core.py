@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from ra_guard import _core
 from ra_guard.v1 import rerank_pb2 as wire
@@ -63,7 +63,7 @@ class ScriptedCore:
         self.pools: list[Sequence[bytes]] = []
         self.queries: dict[str, bytes] = {}
         self.refuses_query: _core.CoreError | None = None
-        self.serving: object | None = None
+        self.serving: Any = None
         self.revision = 0
 
     @property
@@ -97,7 +97,7 @@ class ScriptedCore:
     def query_embedding(self, text: str) -> bytes | None:
         return self.queries.get(text)
 
-    def generation(self) -> object | None:
+    def generation(self) -> Any:
         return self.serving
 
     def publish_generation(self, generation: object) -> int:

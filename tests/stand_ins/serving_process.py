@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-
+from numpy.typing import NDArray
 from ra_guard import _core
 from ra_guard.experiments.model import Author
 from ra_guard.experiments.publish import ControlFolder
@@ -28,9 +28,10 @@ SPACE = _core.space_fingerprint(SPACE_JSON)
 READY_S = 60.0
 
 
-def unit_rows(seed: int, rows: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((rows, DIM)).astype("<f4")
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def unit_rows(seed: int, rows: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).standard_normal((rows, DIM))
+    rows_of_unit_length: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
+    return rows_of_unit_length
 
 
 def publish_gallery(state: Path, *, seed: int = 0, rows: int = 100) -> int:
@@ -121,7 +122,7 @@ class Serving:
     def call(self, request_: bytes, **options: Any) -> wire.RerankResponse:
         """One call over a connection of its own, so that any worker may answer it."""
         with grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            rerank = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
+            rerank: Any = channel.unary_unary("/ra_guard.v1.Reranker/Rerank")
             return wire.RerankResponse.FromString(rerank(request_, timeout=20, wait_for_ready=True, **options))
 
     def ended(self) -> None:

@@ -52,7 +52,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, words: list
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none.toml"):
+    with pytest.raises(ConfigError, match=r"none\.toml"):
         load(tmp_path / "none.toml", environ={})
 
 

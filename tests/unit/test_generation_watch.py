@@ -72,10 +72,11 @@ def test_a_generation_beyond_the_memory_limit_is_refused_and_the_old_one_stays(g
 
 
 def test_the_watcher_loads_what_is_published_once(gallery: Gallery) -> None:
-    core, reported = ScriptedCore(), []
+    core = ScriptedCore()
+    reported: list[BaseException] = []
     watcher = GenerationWatcher(loader(core, gallery), poll_s=60, report=reported.append)
     watcher.poll()
-    assert core.serving is None
+    assert not core.serving
     assert reported == [], "a gallery without a generation is no failure"
     gallery.publish(1)
     watcher.poll()
@@ -87,7 +88,8 @@ def test_the_watcher_loads_what_is_published_once(gallery: Gallery) -> None:
 
 
 def test_a_refused_generation_is_reported_and_tried_again(gallery: Gallery) -> None:
-    core, reported = ScriptedCore(), []
+    core = ScriptedCore()
+    reported: list[BaseException] = []
     gallery.publish(1)
     gallery.refused = core_error(_core.ShardError, "MissingFile")
     watcher = GenerationWatcher(loader(core, gallery), poll_s=60, report=reported.append)

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -174,7 +175,8 @@ def test_a_text_that_cannot_be_embedded_is_answered_with_the_baseline(
     ("variant", "reason"), [("Space", wire.REASON_MODEL_MISMATCH), ("EmbeddingNotUnit", wire.REASON_NO_FEATURES)]
 )
 def test_a_tower_of_the_wrong_make_is_not_the_callers_mistake(variant: str, reason: int) -> None:
-    core, reported = ScriptedCore(answer(cold_text="dog")), []
+    core = ScriptedCore(answer(cold_text="dog"))
+    reported: list[BaseException] = []
     core.refuses_query = core_error(_core.RequestError, variant)
     assert ask(reranking(core, tower=Tower(), reported=reported)).reason == reason
     assert reported == [core.refuses_query]
@@ -236,7 +238,7 @@ class Features:
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
 
-    def embed(self, ids: list[bytes]) -> None:
+    def embed(self, ids: Sequence[bytes]) -> None:
         self.generation.known.update({image.decode(): True for image in ids})
 
 

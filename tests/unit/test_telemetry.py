@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import prometheus_client
 import pytest
@@ -127,7 +128,8 @@ def test_times_are_histograms_with_buckets_below_a_millisecond(told: Told) -> No
 
 def test_a_call_traced_by_its_caller_is_a_span_with_stages(told: Told) -> None:
     told.tell(call(answer(request_id="r-7"), parent=f"00-{TRACE_ID}-{SPAN_ID}-01"))
-    *stages, server = told.spans.get_finished_spans()
+    finished: tuple[Any, ...] = told.spans.get_finished_spans()
+    *stages, server = finished
     assert f"{server.context.trace_id:032x}" == TRACE_ID
     assert f"{server.parent.span_id:016x}" == SPAN_ID
     assert (server.start_time, server.end_time) == (WALL_NS - 300_000, WALL_NS)

@@ -27,7 +27,7 @@ thread_local! {
 
 /// The data path of one process: plan and generation in force, query cache, candidate log.
 #[pyclass(frozen, module = "ra_guard._core")]
-pub struct Engine(CoreEngine);
+pub struct Engine(Box<CoreEngine>);
 
 impl Engine {
     /// Runs one call on this thread's buffers, with the interpreter detached.
@@ -71,7 +71,7 @@ impl Engine {
             segment_bytes: log_segment_bytes,
         };
         let log = log_dir.map(|folder| CandidateLog::start(settings(folder))).transpose().or_raise(py)?;
-        Ok(Engine(CoreEngine::new(kernel, query_cache_entries, log)))
+        Ok(Engine(Box::new(CoreEngine::new(kernel, query_cache_entries, log))))
     }
 
     #[pyo3(signature = (request, deadline_ns = None, wait_ns = 0))]

@@ -15,6 +15,13 @@ mod writer;
 
 use pyo3::prelude::*;
 
+/// What Python's allocator gives its objects: a field that wants more must be boxed.
+const OBJECT_ALIGNMENT: usize = 16;
+const _: () = assert!(align_of::<answer::Answer>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<engine::Engine>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<generation::Generation>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<writer::ShardWriter>() <= OBJECT_ALIGNMENT);
+
 #[pymodule(gil_used = false)]
 mod _core {
     use super::*;

@@ -17,8 +17,8 @@ use crate::errors::OrRaise;
 #[pyclass(frozen, module = "ra_guard._core")]
 pub struct ShardWriter {
     dim: usize,
-    /// `None` once finished.
-    writer: Mutex<Option<CoreWriter>>,
+    /// `None` once finished. Boxed, since the hasher inside wants 64-byte alignment, which Python does not give its objects.
+    writer: Mutex<Option<Box<CoreWriter>>>,
 }
 
 #[pymethods]
@@ -43,7 +43,7 @@ impl ShardWriter {
         })?;
         let spec = ShardSpec { dim, dtype, space_json, labels, label_embeddings, domains, licences };
         let writer = CoreWriter::create(&path, spec).or_raise(py)?;
-        Ok(ShardWriter { dim, writer: Mutex::new(Some(writer)) })
+        Ok(ShardWriter { dim, writer: Mutex::new(Some(Box::new(writer))) })
     }
 
     #[pyo3(signature = (ids, *, embeddings, domains, licences, phashes, detection_counts, detections))]
@@ -88,7 +88,7 @@ impl ShardWriter {
 impl ShardWriter {
     fn with_open<T>(&self, use_it: impl FnOnce(&mut CoreWriter) -> T) -> PyResult<T> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.as_mut().map(use_it).ok_or_else(finished)
+        writer.as_deref_mut().map(use_it).ok_or_else(finished)
     }
 }
 

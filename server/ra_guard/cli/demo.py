@@ -248,7 +248,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         f"[bold]{row.after}[/]",
         f"[{change}]{row.before}[/]",
-        escape(row.id) if row.state == "scored" else f"{escape(row.id)} [yellow]{row.state}[/]",
+        escape(row.id) if row.state == "scored" else f"{escape(row.id)} [yellow]({row.state})[/]",
         *("-" if value is None else f"{value:.3f}" for value in features),
         escape(_seen(row.detections)),
     )

@@ -129,6 +129,7 @@ def show_image(image_id: str, *, config: Path | None = None) -> None:
 def pools(*, config: Path | None = None) -> None:
     """Build the nearest-neighbour indexes that shards lack."""
     folder = GalleryFolder(load(config).gallery_dir)
+    Generation.open(str(folder.path))  # Says that there is nothing yet before anything is locked.
     with folder.storing(), folder.publishing():
         built = build_missing(folder.path, Generation.open(str(folder.path)))
     print(f"built {', '.join(built)}" if built else "every shard has its indexes")

@@ -133,6 +133,8 @@ class _Run:
         """Takes in one batch of files; publishes when enough rows wait."""
         arrivals = [arrival for path in paths if (arrival := self._arrive(path)) is not None]
         if arrivals:
+            if self._generation is not None:
+                self._models.space().require(self._generation)  # Before the models work for nothing.
             self._waiting.extend(self._rows(arrivals))
         if len(self._waiting) >= self._options.rows_per_shard:
             self.publish()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ra_guard._core import Generation, ShardWriter, publish_manifest
+from ra_guard.gallery.errors import BadName
 from ra_guard.gallery.features import FeatureSpace
 from ra_guard.gallery.folder import GalleryFolder
 from ra_guard.gallery.pools import PoolWriter, pool_folder
@@ -20,9 +21,12 @@ from ra_guard.gallery.rows import Row, columns, embedding_matrix, extended, stor
 KEPT_GENERATIONS = 3
 """Replicas that are behind may still open the last few; older shards and manifests are removed."""
 
+MOST_CODES = 256
+"""A row has one byte for its domain and one for its licence."""
+
+# Only files of this module are ever removed, never one that a person put there.
 _OUR_SHARD = re.compile(r"(rows|merged)-\d{10}\.shard")
 _UNFINISHED = re.compile(r"(rows|merged)-\d{10}\.(shard\.\d+|pool)\.tmp")
-"""Only files of this module are ever removed, never one that a person put there."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,14 @@ class Tables:
 
     @staticmethod
     def extending(generation: Generation | None, rows: Iterable[Row]) -> "Tables":
-        """The generation's tables, with the names that rows bring at the end."""
+        """The generation's tables, with the names that rows bring at the end. Raises BadName when a table is full."""
         rows = list(rows)
-        return Tables(
-            extended(generation.domains if generation else [], [row.domain for row in rows]),
-            extended(generation.licences if generation else [], [row.licence for row in rows]),
-        )
+        domains = extended(generation.domains if generation else [], [row.domain for row in rows])
+        licences = extended(generation.licences if generation else [], [row.licence for row in rows])
+        for field, table in (("domain", domains), ("licence", licences)):
+            if len(table) > MOST_CODES:
+                raise BadName(f"{field}: found {len(table)} different ones, wanted at most {MOST_CODES} in a gallery")
+        return Tables(domains, licences)
 
 
 def append(writer: ShardWriter, pool: PoolWriter, tables: Tables, rows: Sequence[Row], dim: int) -> None:
@@ -120,7 +126,8 @@ def publish_shard(
         pool.finish()
         number = publish_manifest(str(folder.path), [name, *behind])
     except BaseException:
-        if name not in shards_named(folder):
+        named = shards_named(folder)
+        if named is not None and name not in named:
             remove_shard(path)
         raise
     remove_unnamed(folder)
@@ -137,9 +144,13 @@ def manifests(folder: GalleryFolder) -> list[Path]:
     return sorted(path for path in folder.generations.glob("*.json") if path.stem.isdigit())
 
 
-def shards_named(folder: GalleryFolder) -> set[str]:
-    """Files that some manifest names."""
-    return {Path(shard["file"]).name for path in manifests(folder) for shard in json.loads(path.read_text())["shards"]}
+def shards_named(folder: GalleryFolder) -> set[str] | None:
+    """Files that some manifest names; None when a manifest cannot be read, for then nobody knows."""
+    try:
+        contents = [json.loads(path.read_bytes()) for path in manifests(folder)]
+        return {shard["file"] for manifest in contents for shard in manifest["shards"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remove_unnamed(folder: GalleryFolder) -> None:
@@ -150,6 +161,8 @@ def remove_unnamed(folder: GalleryFolder) -> None:
     for path in manifests(folder)[:-KEPT_GENERATIONS]:
         path.unlink()
     named = shards_named(folder)
+    if named is None:
+        return
     for path in folder.shards.iterdir():
         if _OUR_SHARD.fullmatch(path.name) and path.name not in named:
             remove_shard(path)
