@@ -41,8 +41,8 @@ $(STATE)/models/.built: $(VENV)/.core $(TRITON_VENV)/.installed $(wildcard trito
 demo: setup ## the product at work on real photographs; leaves nothing running
 	$(BIN)/ra-guard demo
 
-serve: setup ## Triton and the server, until Ctrl-C
-	$(BIN)/ra-guard serve --with-triton
+serve: setup ## Triton and the server with the demo gallery, until Ctrl-C
+	$(BIN)/ra-guard serve --with-triton --with-photographs
 
 test: setup test-rust test-python ## every test: Rust, Python, contract, integration with the real Triton
 

@@ -72,7 +72,7 @@ class Answer:
         """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
     @property
     def cold_text(self) -> str | None:
-        """The treated query text whose embedding the core lacks: `Engine.put_query` it and call again, or `fall_back`."""
+        """The treated query text whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
     @property
     def cold_ids(self) -> list[str]:
         """Candidates without features, cold or unknown, in request order. Built only when read."""
@@ -129,7 +129,7 @@ class Engine:
         log_writer: str = "0",
         kernel: str | None = None,
     ) -> Self:
-        """``log_writer`` tells the segments of several processes in one folder apart. ``kernel`` forces one of `KERNELS`."""
+        """``log_writer`` tells the segments of processes that share a folder apart. ``kernel`` is one of `KERNELS`."""
     def rerank(self, request: bytes, deadline_ns: int | None = None, wait_ns: int = 0) -> Answer:
         """Answers a serialised RerankRequest that names its candidates.
 
@@ -146,7 +146,7 @@ class Engine:
     def query_embedding(self, text: str) -> bytes | None:
         """The cached embedding of a text in the space of the generation in force."""
     def publish_plan(self, sealed: bytes) -> int:
-        """Swaps in a serialised SealedPlan, renews the lease, returns its revision. Raises PlanError; the old one stays."""
+        """Swaps in a serialised SealedPlan, renews the lease, returns its revision. PlanError: the old one stays."""
     def renew_lease(self) -> None:
         """The control plane was heard from: the plan in force stays live for another lease."""
     def plan_revision(self) -> int:
@@ -257,7 +257,10 @@ class ShardWriter:
         """Seals the file; returns (rows, bytes)."""
 
 def publish_manifest(gallery: str, shards: Sequence[str]) -> int:
-    """Writes the next generation's manifest over files in its shards folder (newest first) and points CURRENT at it; returns its number."""
+    """Writes the next manifest over files in the shards folder, newest first, and points CURRENT at it.
+
+    Returns the generation's number. Raises ShardError, Locked while another process publishes.
+    """
 
 def space_fingerprint(space_json: str) -> str:
     """32 hex digits over the canonical JSON bytes (xxh3-128)."""
@@ -272,7 +275,7 @@ def check_plan(sealed: bytes) -> bytes:
     """The serialised Plan inside, once checksum and contents hold. Raises PlanError."""
 
 def read_log(path: str) -> list[bytes]:
-    """The intact records of a candidate log segment; a torn tail ends the list. Raises LogError for corruption before it."""
+    """The intact records of a candidate log segment; a torn tail ends the list. LogError: corrupt before its tail."""
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """Seals the segments that dead writers left open; returns their new paths, and why others were refused.

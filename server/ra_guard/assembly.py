@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
+
 from ra_guard import _core
 from ra_guard._core import Engine, Generation
 from ra_guard.config import Settings

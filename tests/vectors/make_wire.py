@@ -87,7 +87,13 @@ def responses() -> list[dict[str, object]]:
         counts=rerank_pb2.Counts(candidates=200, scored=199, unknown=1),
         candidate_states=bytes(4 if i == 3 else 0 for i in range(200)),
         stages=rerank_pb2.StageTimes(
-            decode_ns=3000, assign_ns=90, lookup_ns=8000, score_ns=29000, order_ns=2000, encode_ns=1500, wait_ns=4294967295
+            decode_ns=3000,
+            assign_ns=90,
+            lookup_ns=8000,
+            score_ns=29000,
+            order_ns=2000,
+            encode_ns=1500,
+            wait_ns=4294967295,
         ),
     )
     pool = rerank_pb2.RerankResponse(
@@ -141,10 +147,14 @@ def plans() -> list[dict[str, object]]:
         ],
         spaces=[SPACE],
     )
-    killed = plan_pb2.Plan(revision=13, experiment_key="k", killed=True, lease_s=1, default_weights=rerank_pb2.Weights())
+    killed = plan_pb2.Plan(
+        revision=13, experiment_key="k", killed=True, lease_s=1, default_weights=rerank_pb2.Weights()
+    )
     return [case("running", plan), case("killed", killed)]
 
 
 if __name__ == "__main__":
     for stem, cases in {"requests": requests(), "responses": responses(), "plans": plans()}.items():
-        (HERE / f"wire_{stem}.json").write_text(json.dumps(cases, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (HERE / f"wire_{stem}.json").write_text(
+            json.dumps(cases, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )

@@ -1,10 +1,12 @@
 """``ra-guard serve``: answers calls until SIGTERM or Ctrl-C."""
 
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
+from structlog.typing import FilteringBoundLogger
 
 from ra_guard.config import Settings, load
 from ra_guard.errors import ConfigError
@@ -13,11 +15,11 @@ from ra_guard.telemetry.log import configure_logging
 
 app = cyclopts.App(name="serve", help="Serve until SIGTERM.")
 
-TritonFlag = Annotated[bool, cyclopts.Parameter(negative="")]
+Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 
 
 @app.default
-def serve(*, config: Path | None = None, with_triton: TritonFlag = False) -> int:
+def serve(*, config: Path | None = None, with_triton: Flag = False, with_photographs: Flag = False) -> int:
     """Serve until SIGTERM or Ctrl-C, then drain: calls in flight are answered.
 
     Parameters
@@ -26,12 +28,16 @@ def serve(*, config: Path | None = None, with_triton: TritonFlag = False) -> int
         A TOML file with options to override; default.toml documents all of them.
     with_triton
         Also start Triton on the models built here, and stop it afterwards.
+    with_photographs
+        First ingest the demo's photographs into a gallery that is still empty; needs a running Triton.
     """
     settings = load(config)
     log = configure_logging(settings.log.level)
     with ExitStack() as after:
         if with_triton:
             _start_triton(settings, after)
+        if with_photographs:
+            _fill_gallery(settings, log)
         supervisor = Supervisor(settings, log)
         log.info("serving", address=f"{settings.server.host}:{supervisor.port}", workers=settings.server.workers)
         return supervisor.run_until_signalled()
@@ -47,3 +53,12 @@ def _start_triton(settings: Settings, after: ExitStack) -> None:
         raise ConfigError(f"{settings.models_dir}: found no embedding space; run `ra-guard models build` first")
     environment = TritonEnvironment.inspect(Path(settings.triton.python or ".venv-triton/bin/python"))
     after.enter_context(TritonServer.start(folder / REPOSITORY_FOLDER, environment, settings.run_dir / "triton"))
+
+
+def _fill_gallery(settings: Settings, log: FilteringBoundLogger) -> None:
+    from ra_guard.cli.demo_stage import build_gallery
+    from ra_guard.gallery.folder import GalleryFolder
+
+    if GalleryFolder(settings.gallery_dir).current() is None:
+        with tempfile.TemporaryDirectory(prefix="ra-guard-photographs-") as folder:
+            log.info("photographs ingested", generation=build_gallery(settings, Path(folder)))

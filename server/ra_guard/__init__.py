@@ -1,0 +1,1 @@
+"""RA-Guard reranks image search results, and proves online that it helps."""
