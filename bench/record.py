@@ -1,6 +1,6 @@
-"""Keeps a run: ``python -m bench.record NAME`` copies results.json to results/NAME.json and shows it in README.md.
+"""Keeps a run: ``python -m bench.record NAME`` copies results.json to results/NAME.json and shows it in both READMEs.
 
-The README's table is generated from the record that it names, and a test compares the two: no number in it is typed.
+Their table is generated from the record that it names, and a test compares the two: no number in it is typed.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from bench.table import bound, quantity
 from bench.targets import KEYS, TARGETS, reached
 
 HERE = Path(__file__).parent
-README = HERE / "README.md"
+READMES = (HERE / "README.md", HERE.parent / "README.md")
 RESULTS = HERE / "results"
 BLOCK = re.compile(r"<!-- record: (?P<name>[A-Za-z0-9_.-]+) -->\n.*?<!-- end of record -->\n", re.DOTALL)
 
@@ -33,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{chosen.name}.json").write_text(chosen.run.read_text())
-    README.write_text(BLOCK.sub(lambda _: block(chosen.name, record), README.read_text()))
+    for readme in READMES:
+        readme.write_text(BLOCK.sub(lambda _: block(chosen.name, record), readme.read_text()))
     return 0
 
 
 def block(name: str, record: Mapping[str, Any]) -> str:
-    """What stands in README.md about a record, markers included."""
+    """What stands in a README about a record, markers included."""
     parts = [f"<!-- record: {name} -->\n", _provenance(name, record["details"]), "\n\n", markdown(record)]
     return "".join([*parts, "<!-- end of record -->\n"])
 
@@ -67,7 +68,7 @@ def _provenance(name: str, details: Mapping[str, Any]) -> str:
     return (
         f"{day}, revision {machine['revision']}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {machine['os']}, Python {machine['python']}, "
-        f"kernel {details['kernel']}. All percentiles: [results/{name}.json](results/{name}.json)."
+        f"kernel {details['kernel']}. By `make bench`; all percentiles: `bench/results/{name}.json`."
     )
 
 

@@ -1,4 +1,4 @@
-"""The numbers in bench/README.md are those of the record that it names."""
+"""The numbers in the READMEs are those of the record that they name."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,9 @@ from bench import record, run
 from bench.findings import Findings
 
 
-def test_the_readme_shows_the_record_that_it_names() -> None:
-    shown = record.BLOCK.search(record.README.read_text())
+@pytest.mark.parametrize("readme", record.READMES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_readme_shows_the_record_that_it_names(readme: Path) -> None:
+    shown = record.BLOCK.search(readme.read_text())
     assert shown is not None
     if shown["name"] == "none":
         assert not list(record.RESULTS.glob("*.json")), "records are kept, and README.md shows none"
@@ -22,7 +23,7 @@ def test_the_readme_shows_the_record_that_it_names() -> None:
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(record, "README", tmp_path / "README.md")
+    monkeypatch.setattr(record, "READMES", (tmp_path / "README.md",))
     (tmp_path / "README.md").write_text("before\n<!-- record: none -->\n<!-- end of record -->\nafter\n")
     return tmp_path
 
