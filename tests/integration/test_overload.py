@@ -55,7 +55,9 @@ class Slow:
 
     def call_embedding(self, candidates: int) -> wire.RerankResponse:
         vector = unit_rows(2, 1, DIM).tobytes()
-        return self.server.call(request(candidates, embedding=wire.QueryEmbedding(values=vector, space=SPACE.fingerprint)))
+        return self.server.call(
+            request(candidates, embedding=wire.QueryEmbedding(values=vector, space=SPACE.fingerprint))
+        )
 
 
 def request(candidates: int, **query: object) -> bytes:

@@ -83,7 +83,9 @@ def test_every_call_is_answered_while_workers_are_killed(tmp_path: Path) -> None
     assert callers.lost == []
     assert set(callers.answers) == callers.sent
     assert len(callers.sent) > 2 * DEATHS * CALLS_BETWEEN_DEATHS
-    answered = Counter((wire.Status.Name(each.status), wire.Reason.Name(each.reason)) for each in callers.answers.values())
+    answered = Counter(
+        (wire.Status.Name(each.status), wire.Reason.Name(each.reason)) for each in callers.answers.values()
+    )
     counted = Counter((f"STATUS_{line['status']}".upper(), f"REASON_{line['reason']}".upper()) for line in lines)
     assert set(answered) == set(counted), "every outcome has its reason on a line"
     assert ("STATUS_RERANKED", "REASON_UNSPECIFIED") in answered
