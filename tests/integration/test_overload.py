@@ -117,8 +117,8 @@ def test_a_full_server_answers_the_baseline_at_once_and_recovers(tmp_path: Path)
             assert answer.assigned_arm == wire.ARM_TREATMENT
         with pytest.raises(grpc.RpcError) as refused:
             slow.call_embedding(SMALLEST_CAPACITY + 1)
-        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
-        assert "server.capacity_candidates" in refused.value.details()  # type: ignore[attr-defined]
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "server.capacity_candidates" in str(refused.value.details())
         assert not any(call.done() for call in waiting)
         slow.go.set()
         assert [outcome(call.result(LONGEST_S)) for call in waiting] == [RERANKED] * WAITING

@@ -31,7 +31,7 @@ PATIENT = {"RA_GUARD_SERVER__SHED_QUEUE_DELAY_MS": "10000"}
 
 
 def requests() -> list[wire.RerankRequest]:
-    """Of every kind that is scored: few and many candidates, expected and forbidden labels, unknown ids, an explanation."""
+    """Of every kind that is scored: few candidates and many, labels, scores, unknown ids, an explanation."""
     query = wire.QueryEmbedding(values=unit_rows(5, 1).tobytes(), space=SPACE)
     known = [f"image-{row}" for row in range(ROWS)]
     shapes: Mapping[str, Mapping[str, object]] = {
