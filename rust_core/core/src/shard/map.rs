@@ -109,7 +109,8 @@ impl<T> Deref for Column<T> {
     }
 }
 
-/// Asks for the cache line of `items[index]`, into the second-level cache, which has room for many more requests in flight than the first. Out of range is harmless and does nothing useful.
+/// Asks for the cache line of `items[index]`, into the second-level cache: it has room for many more requests in
+/// flight than the first. Out of range is harmless and does nothing useful.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {
     prefetch_line(items.as_ptr().wrapping_add(index).cast());
