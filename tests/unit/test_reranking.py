@@ -234,6 +234,15 @@ def test_a_pool_that_cannot_be_drawn_is_answered_with_the_reason(serving: object
     assert ask(reranking(core, source=Source()), POOL.SerializeToString()).reason == reason
 
 
+def test_a_pool_survives_the_loss_of_its_cached_query() -> None:
+    core = ScriptedCore(core_error(_core.RequestError, "NoCandidates"))
+    core.serving = Generation({})
+    core.pool_script = [answer(cold_text="dog")]
+    answered = ask(reranking(core, tower=Tower(), source=Source()), POOL.SerializeToString())
+    assert answered.status == wire.STATUS_RERANKED
+    assert core.pools == [[b"near", b"far"]] * 2
+
+
 class Features:
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
