@@ -66,9 +66,6 @@ def _unknown_command(error: cyclopts.UnknownCommandError) -> str:
 def _is_wrong_input(error: Exception) -> bool:
     # Imported here because only a failure needs them: --help should not wait for gRPC.
     from ra_guard.client import CallFailed
-    from ra_guard.experiments.model import InvalidInput, UnknownExperiment
 
-    if isinstance(error, InvalidInput | UnknownExperiment):
-        return True
     status = error.status if isinstance(error, CallFailed) else status_of(error)
     return status in {Code.INVALID_ARGUMENT, Code.NOT_FOUND}

@@ -22,7 +22,7 @@ from rich.table import Table
 from ra_guard import _core
 from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.experiments.model import (
     BUCKETS,
     CONTROL_ORIGIN,
@@ -53,6 +53,8 @@ SHOWN_CHANGES = 5
 
 class NotAcknowledged(RaGuardError):
     """A change that is published, and that some live replica did not take up in time."""
+
+    status_code = Code.DEADLINE_EXCEEDED
 
 
 @Parameter(name="*")

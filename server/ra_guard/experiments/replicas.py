@@ -92,8 +92,9 @@ class PlanWatcher:
         ensure: Callable[[], object] = lambda: None,
         clock: Clock = utc_now,
     ) -> None:
-        """``ensure`` is called until it succeeds once: no plan is served from a folder whose history does not hold,
-        since nobody could kill that experiment.
+        """``ensure`` is called until it succeeds once.
+
+        Before that no plan is served: an experiment whose history does not hold is one that nobody could kill.
         """
         self._plan = plan
         self._ensure = ensure

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.models import imaging
 from ra_guard.models.environment import DETECT_MODELS, SENTENCE_MODEL, ScriptFailed, TritonEnvironment
 from ra_guard.models.space import REPOSITORY_FOLDER, Space, Tower, canonical_json
@@ -32,6 +32,8 @@ Report = Callable[[str], None]
 
 class BadModel(RaGuardError):
     """A model that cannot be used: missing files, wrong names or shapes, or towers that do not fit each other."""
+
+    status_code = Code.INVALID_ARGUMENT
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 
 SPACE_FILE = "space.json"
 LABELS_FILE = "labels.json"
@@ -22,6 +22,8 @@ REPOSITORY_FOLDER = "repository"
 
 class UnknownSpace(RaGuardError):
     """No such space among the built ones, or its files are not what `ra-guard models build` writes."""
+
+    status_code = Code.NOT_FOUND
 
 
 @dataclass(frozen=True)
