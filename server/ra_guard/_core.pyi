@@ -204,7 +204,7 @@ class Generation:
     def shards(self) -> list[tuple[str, int, int]]:
         """(file, rows, bytes), newest first."""
 
-    def lookup(self, ids: Sequence[builtins.bytes]) -> builtins.bytes:
+    def lookup(self, ids: list[builtins.bytes]) -> builtins.bytes:
         """``(n,) uint64``: a row handle for each id, all ones where unknown."""
     def cosines(self, query: builtins.bytes, handles: builtins.bytes) -> builtins.bytes:
         """``(n,) float32``: dot products of a ``(dim,) float32`` query with the rows, by the serving kernel."""

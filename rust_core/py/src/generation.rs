@@ -1,27 +1,38 @@
 //! `Generation`: the shards in force, for serving, describing and measuring.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
+use zerocopy::IntoBytes;
 
 use ra_guard_core::kernel::{Kernel, QueryVector};
-use ra_guard_core::shard::{Generation as CoreGeneration, Handle};
+use ra_guard_core::shard::{Dtype, Generation as CoreGeneration, Handle};
 
-use crate::buffers::{f32_from_le, u64_from_le};
+use crate::buffers::f32_from_le;
 use crate::errors::OrRaise;
 
 /// An immutable set of mapped shards in one embedding space.
 #[pyclass(frozen, module = "ra_guard._core")]
 pub struct Generation(pub Arc<CoreGeneration>);
 
+thread_local! {
+    /// The prepared query of this thread's last `cosines`: measuring must not pay for memory that serving reuses.
+    static QUERY: RefCell<QueryVector> = RefCell::default();
+}
+
 impl Generation {
-    fn known_handles(&self, handles: &[u8]) -> PyResult<Vec<Handle>> {
-        let handles: Vec<Handle> = u64_from_le(handles, "handles")?.into_iter().map(Handle::from_bits).collect();
-        match handles.iter().find(|handle| !self.0.contains(**handle)) {
+    /// The handles behind a column of them, each checked to be a row of this generation.
+    fn known_handles<'a>(&self, handles: &'a [u8]) -> PyResult<&'a [Unaligned]> {
+        let (handles, rest) = handles.as_chunks();
+        if !rest.is_empty() {
+            let found = handles.len() * 8 + rest.len();
+            return Err(PyValueError::new_err(format!("handles: found {found} bytes, wanted a multiple of 8")));
+        }
+        match handles.iter().map(handle_of).find(|handle| !self.0.contains(*handle)) {
             Some(stray) => Err(PyValueError::new_err(format!(
                 "handles: found {:#x}, which is no row of generation {}; take handles from lookup() on the same object",
                 stray.bits(),
@@ -30,6 +41,40 @@ impl Generation {
             None => Ok(handles),
         }
     }
+}
+
+impl Generation {
+    /// Dot products of a query with rows, times each row's scale, by the serving kernel.
+    fn dot(&self, query: &[f32], handles: &[Unaligned], dots: &mut [f32]) {
+        let scaled = self.0.dtype() == Dtype::I8;
+        if scaled {
+            // On their way while the rows are read.
+            handles.iter().for_each(|handle| self.0.prefetch_record(handle_of(handle)));
+        }
+        QUERY.with_borrow_mut(|prepared| {
+            prepared.prepare(query, self.0.dtype(), self.0.stride());
+            let row = |i: usize| self.0.embedding(handle_of(&handles[i]));
+            kernel().dot_rows(prepared, handles.len(), row, dots);
+        });
+        if scaled {
+            for (dot, handle) in dots.iter_mut().zip(handles) {
+                *dot *= self.0.record(handle_of(handle)).scale;
+            }
+        }
+    }
+}
+
+/// The serving kernel, chosen once.
+fn kernel() -> Kernel {
+    static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
+    *KERNEL
+}
+
+/// A handle as it lies in a column.
+type Unaligned = [u8; 8];
+
+fn handle_of(bytes: &Unaligned) -> Handle {
+    Handle::from_bits(u64::from_le_bytes(*bytes))
 }
 
 #[pymethods]
@@ -112,38 +157,29 @@ impl Generation {
             .collect()
     }
 
-    fn lookup<'py>(&self, py: Python<'py>, ids: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
+    fn lookup<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyBytes>> {
+        let ids = ids.iter().map(|id| Ok(id.cast_into::<PyBytes>()?)).collect::<PyResult<Vec<_>>>()?;
         let mut handles = Vec::with_capacity(ids.len());
-        py.detach(|| self.0.lookup(ids.iter().map(|id| id.as_ref()), &mut handles));
-        let bytes: Vec<u8> = handles.iter().flat_map(|handle| handle.bits().to_le_bytes()).collect();
-        PyBytes::new(py, &bytes)
+        self.0.lookup(ids.iter().map(|id| id.as_bytes()), &mut handles);
+        Ok(PyBytes::new(py, handles.as_bytes()))
     }
 
     fn cosines<'py>(&self, py: Python<'py>, query: &[u8], handles: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let query = f32_from_le(query, "query")?;
         if query.len() != self.0.dim() {
             let (found, wanted) = (query.len(), self.0.dim());
-            return Err(PyValueError::new_err(format!(
-                "query: found {found} values, wanted {wanted} as in the shards"
-            )));
+            return Err(PyValueError::new_err(format!("query: found {found} values, wanted {wanted} as in the shards")));
         }
         let handles = self.known_handles(handles)?;
         let mut dots = vec![0.0; handles.len()];
-        py.detach(|| {
-            let mut prepared = QueryVector::default();
-            prepared.prepare(&query, self.0.dtype(), self.0.stride());
-            Kernel::detect().dot_rows(&prepared, handles.len(), |i| self.0.embedding(handles[i]), &mut dots);
-            for (dot, handle) in dots.iter_mut().zip(&handles) {
-                *dot *= self.0.record(*handle).scale;
-            }
-        });
-        let bytes: Vec<u8> = dots.iter().flat_map(|dot| dot.to_le_bytes()).collect();
-        Ok(PyBytes::new(py, &bytes))
+        py.detach(|| self.dot(&query, handles, &mut dots));
+        Ok(PyBytes::new(py, dots.as_bytes()))
     }
 
     fn touch(&self, py: Python<'_>, handles: &[u8]) -> PyResult<u64> {
         let handles = self.known_handles(handles)?;
-        Ok(py.detach(|| Kernel::detect().touch_rows(handles.len(), |i| self.0.embedding(handles[i]))))
+        let row = |i: usize| self.0.embedding(handle_of(&handles[i]));
+        Ok(py.detach(|| kernel().touch_rows(handles.len(), row)))
     }
 
     fn ids<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> Vec<Bound<'py, PyBytes>> {
@@ -157,11 +193,15 @@ impl Generation {
 
     fn embeddings<'py>(&self, py: Python<'py>, handles: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let handles = self.known_handles(handles)?;
-        let mut bytes = Vec::with_capacity(handles.len() * self.0.dim() * 4);
-        for handle in handles {
-            bytes.extend(self.0.embedding_f32(handle).into_iter().flat_map(f32::to_le_bytes));
+        let mut values = Vec::with_capacity(handles.len() * self.0.dim());
+        for handle in handles.iter().map(handle_of) {
+            if self.0.record(handle).has_embedding() {
+                values.extend(self.0.embedding_f32(handle));
+            } else {
+                values.extend(std::iter::repeat_n(f32::NAN, self.0.dim()));
+            }
         }
-        Ok(PyBytes::new(py, &bytes))
+        Ok(PyBytes::new(py, values.as_bytes()))
     }
 
     fn describe_row<'py>(&self, py: Python<'py>, id: &[u8]) -> PyResult<Option<Bound<'py, PyDict>>> {

@@ -1,10 +1,10 @@
 """Structured logging: JSON, one object a line, on standard error. Called once, by the composition root."""
 
-import json
 import logging
 import sys
 from typing import Any
 
+import orjson
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -39,4 +39,5 @@ def configure_logging(level: str, **fields: object) -> structlog.typing.Filterin
 
 
 def _to_json(value: object, **options: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, **options)
+    # A line a call, on a thread that shares its core with the calls: json.dumps takes three times as long.
+    return orjson.dumps(value, **options).decode()

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 
 use crate::shard::error::ShardError;
 
@@ -47,6 +47,8 @@ impl StagedFile {
     pub fn persist(mut self) -> Result<(), ShardError> {
         let fail = |source| ShardError::io(&self.temporary, source);
         self.file.sync_all().map_err(fail)?;
+        // Writing left small pages in the page cache; without them, readers get the large ones they ask for. A hint.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         std::fs::rename(&self.temporary, &self.target).map_err(fail)?;
         self.persisted = true;
         sync_folder_of(&self.target)

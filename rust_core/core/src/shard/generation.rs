@@ -164,11 +164,11 @@ impl Generation {
         decode_embedding(self.embedding(handle), self.dim(), self.dtype(), self.record(handle).scale)
     }
 
-    /// Asks for the first cache line of a row's embedding.
+    /// Asks for a row's record. A stray handle is harmless and does nothing useful.
     #[inline(always)]
-    pub fn prefetch_embedding(&self, handle: Handle) {
+    pub fn prefetch_record(&self, handle: Handle) {
         if let Some(shard) = self.shards.get(handle.shard()) {
-            prefetch(&shard.embeddings, handle.row().wrapping_mul(shard.stride));
+            prefetch(&shard.records, handle.row());
         }
     }
 
