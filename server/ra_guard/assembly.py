@@ -252,14 +252,15 @@ class Worker:
         server, cold_mode, report = self._settings.server, self._settings.cold.mode, self._records.report
         self._admission = Admission(server.capacity_candidates)
         self._pool = HandlerPool(server.handler_threads, server.shed_queue_delay_ms * 1_000_000)
-        texts = ColdTexts(self._core, self._models, waits=server.handler_threads - 1, report=report)
+        waits = server.handler_threads - 1
+        texts = ColdTexts(self._core, self._models, waits=waits, report=report)
         reranking = Reranking(
             self._core,
             self._admission,
             texts=texts,
             pools=PoolDraw(self._core, texts, self._pools),
             cold=self._cold,
-            cold_wait=ColdWait(self._core, self._cold) if self._cold and cold_mode == "wait" else None,
+            cold_wait=ColdWait(self._core, self._cold, waits=waits) if self._cold and cold_mode == "wait" else None,
             report=report,
         )
         streams = OpenStreams(server.max_streams)
