@@ -34,7 +34,7 @@ class ExperimentError(RaGuardError):
     """Base of what the control path refuses. Carries the three parts of its message."""
 
     def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}, {cure}")
+        super().__init__(f"found {found}, wanted {wanted}; {cure}")
         self.found = found
         self.wanted = wanted
         self.cure = cure

@@ -168,7 +168,7 @@ def _answering(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.Servicer
             context.abort(grpc.StatusCode[error.status_code], str(error))
         except OSError as error:
             context.abort(
-                grpc.StatusCode.INTERNAL, f"found {error}, wanted a writable state folder, check disk and permissions"
+                grpc.StatusCode.INTERNAL, f"found {error}, wanted a writable state folder; check disk and permissions"
             )
 
     return handle
