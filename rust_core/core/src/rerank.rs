@@ -59,7 +59,7 @@ pub struct Answered {
     pub counts: Counts,
     /// Time of each step.
     pub stages: StageTimes,
-    /// Candidates of treatment that lacked every feature, cold or unknown. Empty, hence free, when all are warm.
+    /// Candidates that were looked up and lacked every feature, cold or unknown. Empty, hence free, when all are warm.
     pub featureless: Vec<Box<[u8]>>,
 }
 

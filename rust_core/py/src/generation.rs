@@ -168,7 +168,9 @@ impl Generation {
         let query = f32_from_le(query, "query")?;
         if query.len() != self.0.dim() {
             let (found, wanted) = (query.len(), self.0.dim());
-            return Err(PyValueError::new_err(format!("query: found {found} values, wanted {wanted} as in the shards")));
+            return Err(PyValueError::new_err(format!(
+                "query: found {found} values, wanted {wanted} as in the shards"
+            )));
         }
         let handles = self.known_handles(handles)?;
         let mut dots = vec![0.0; handles.len()];
