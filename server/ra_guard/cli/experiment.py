@@ -249,7 +249,7 @@ def wait_until_acknowledged(admin: Admin, experiment: wire.Experiment) -> Rollou
         if time.monotonic() >= deadline:
             raise NotAcknowledged(
                 f"found {', '.join(spread.waiting)} below revision {plan.revision} after {plan.lease_s} s, wanted "
-                "every live replica on it, the change is published: look at those replicas' logs"
+                "every live replica on it; the change is published: look at those replicas' logs"
             )
         time.sleep(ACK_POLL_S)
         experiment = admin.get(wire.GetRequest(key=experiment.key)).experiment

@@ -126,7 +126,7 @@ class ExperimentAdmin:
 
 
 def _live(age_s: float | None, lease_s: int) -> bool:
-    return age_s is not None and age_s < lease_s
+    return age_s is not None and age_s <= lease_s
 
 
 def require_unit(unit: str) -> None:
