@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TRITON_VENV := .venv-triton
 STATE ?= var
+# Fetches side by side what pip fetches one after the other; its own version is pinned by hash, too.
+UV_INSTALL := $(BIN)/uv pip install --quiet --require-hashes
 export RA_GUARD_STATE_DIR ?= $(STATE)
 export RA_GUARD_TRITON__PYTHON ?= $(CURDIR)/$(TRITON_VENV)/bin/python
 
@@ -20,18 +22,19 @@ setup: $(VENV)/.core $(TRITON_VENV)/.installed $(STATE)/models/.built ## both en
 
 $(VENV)/.installed: server/requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --requirement server/requirements.lock
+	$(BIN)/pip install --quiet --require-hashes --requirement server/bootstrap.lock
+	$(UV_INSTALL) --python $(BIN)/python --requirement server/requirements.lock
 	touch $@
 
 # The package is installed in place: edits of Python need no rebuild.
 $(VENV)/.core: $(VENV)/.installed pyproject.toml $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --locked --quiet
+	$(BIN)/maturin develop --uv --release --locked --quiet
 	touch $@
 
 # Without dependencies: the lock is complete, less what no model imports (triton_models/overrides.txt says what).
-$(TRITON_VENV)/.installed: triton_models/requirements.lock
+$(TRITON_VENV)/.installed: triton_models/requirements.lock $(VENV)/.installed
 	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
-	$(TRITON_VENV)/bin/pip install --quiet --no-deps --require-hashes --requirement triton_models/requirements.lock
+	$(UV_INSTALL) --python $(TRITON_VENV)/bin/python --no-deps --requirement triton_models/requirements.lock
 	touch $@
 
 $(STATE)/models/.built: $(VENV)/.core $(TRITON_VENV)/.installed $(wildcard triton_models/*/* server/ra_guard/models/*.py)
