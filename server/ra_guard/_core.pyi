@@ -1,7 +1,7 @@
 """The boundary to the Rust core: bytes in, bytes out. Checked against the built module by tests/contract.
 
-Every call detaches from the interpreter while it computes. Vectors are little-endian float32 unless a name says
-otherwise; `_ns` are nanoseconds; deadlines are on the clock of `time.monotonic_ns()`.
+Calls that compute or wait for a disk detach from the interpreter meanwhile. Vectors are little-endian float32 unless
+a name says otherwise; `_ns` are nanoseconds; deadlines are on the clock of `time.monotonic_ns()`.
 """
 
 import builtins

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,8 @@ GALLERY_ADMIN = "ra_guard.v1.GalleryAdmin"
 MESSAGE_OVERHEAD_BYTES = 65_536
 """Around an image in an admin message."""
 COLD_CLOSE_S = 5.0
+HOST_NAME_CHARACTERS = 48
+"""Leaves room for process id and worker within a replica's 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class SpaceModels:
     """The models behind Triton, with the fingerprint of the space that they embed into."""
 
     space: str
+    folder: Path
     triton: TritonModels
 
     def embed_text(self, text: str, timeout_s: float) -> npt.NDArray[np.float32]:
@@ -106,7 +110,7 @@ class Worker:
 
     def __init__(self, settings: Settings, *, index: int, port: int) -> None:
         self._settings = settings
-        replica = f"{settings.experiment.replica or f'{socket.gethostname()}-{os.getppid()}'}-{index}"
+        replica = f"{settings.experiment.replica or _own_name()}-{index}"
         self._log = configure_logging(settings.log.level, worker=index)
         self._records = Records(settings.telemetry.queue, time.monotonic_ns)
         self._recover_logs()
@@ -150,7 +154,10 @@ class Worker:
         self._plan_thread.join()
         if self._models is not None:
             self._models.triton.close()
-        self._core.flush_log()
+        try:
+            self._core.flush_log()
+        except _core.LogError as error:
+            self._records.report(error)
         self._telemetry.close()
         self._log.info("drained")
 
@@ -184,9 +191,9 @@ class Worker:
 
     def _make_cold(self) -> ColdQueue | None:
         settings, models = self._settings, self._models
-        space_dir = settings.space_dir()
-        if models is None or space_dir is None or settings.cold.queue == 0:
+        if models is None or settings.cold.queue == 0:
             return None
+        space_dir = models.folder
         timeout_s = settings.triton.timeout_ms / 1000
         features = ColdFeatures(
             GalleryFolder(settings.gallery_dir),
@@ -207,9 +214,15 @@ class Worker:
     def _make_plans(self, replica: str) -> None:
         experiment = self._settings.experiment
         self._control = ControlFolder(self._settings.control_dir)
-        publisher = self._control.ensure(experiment.key, Author("ra-guard serve", "first start of this server"))
         board = ReplicaBoard(self._control.folder(experiment.key) / "replicas")
-        self._plans = PlanWatcher(publisher.plan, self._core, board, replica)
+        author = Author("ra-guard serve", "first start of this server")
+        self._plans = PlanWatcher(
+            self._control.plan(experiment.key),
+            self._core,
+            board,
+            replica,
+            ensure=lambda: self._control.ensure(experiment.key, author),
+        )
         self._plan_stop = threading.Event()
         self._plan_thread = threading.Thread(
             target=self._plans.run,
@@ -221,7 +234,7 @@ class Worker:
     def _poll_plan(self) -> None:
         try:
             self._plans.poll()
-        except Exception as error:  # noqa: BLE001 (no valid plan: the baseline is served until one comes)
+        except BaseException as error:  # noqa: BLE001 (no valid plan: the baseline is served until one comes)
             self._records.report(error)
 
     def _make_generations(self) -> None:
@@ -239,14 +252,15 @@ class Worker:
         server, cold_mode, report = self._settings.server, self._settings.cold.mode, self._records.report
         self._admission = Admission(server.capacity_candidates)
         self._pool = HandlerPool(server.handler_threads, server.shed_queue_delay_ms * 1_000_000)
-        texts = ColdTexts(self._core, self._models, waits=server.handler_threads - 1, report=report)
+        waits = server.handler_threads - 1
+        texts = ColdTexts(self._core, self._models, waits=waits, report=report)
         reranking = Reranking(
             self._core,
             self._admission,
             texts=texts,
             pools=PoolDraw(self._core, texts, self._pools),
             cold=self._cold,
-            cold_wait=ColdWait(self._core, self._cold) if self._cold and cold_mode == "wait" else None,
+            cold_wait=ColdWait(self._core, self._cold, waits=waits) if self._cold and cold_mode == "wait" else None,
             report=report,
         )
         streams = OpenStreams(server.max_streams)
@@ -290,6 +304,11 @@ class Worker:
         return self._loader.named() is not None
 
 
+def _own_name() -> str:
+    """Host name and process id of the server, cut to what a replica's name may have."""
+    return f"{socket.gethostname().lstrip('.')[:HOST_NAME_CHARACTERS]}-{os.getppid()}"
+
+
 def _engine(settings: Settings, index: int) -> Engine:
     return Engine(
         query_cache_entries=settings.cold.query_cache_entries,
@@ -302,8 +321,8 @@ def _engine(settings: Settings, index: int) -> Engine:
 
 def _models(settings: Settings) -> SpaceModels | None:
     """The models behind Triton; None when Triton is not configured or no space is built."""
-    folder = settings.space_dir()
-    if not settings.triton.url or folder is None:
+    folder = settings.space_dir() if settings.triton.url else None
+    if folder is None:
         return None
     space = Space.load(folder)
     breaker = CircuitBreaker(failures=settings.triton.breaker_failures, reset_s=settings.triton.breaker_reset_s)
@@ -314,4 +333,4 @@ def _models(settings: Settings) -> SpaceModels | None:
         max_in_flight=settings.triton.max_in_flight,
         breaker=breaker,
     )
-    return SpaceModels(space.fingerprint, triton)
+    return SpaceModels(space.fingerprint, folder, triton)

@@ -62,7 +62,7 @@ class CallFailed(RaGuardError, grpc.RpcError):
     def __init__(self, code: grpc.StatusCode, details: str, address: str) -> None:
         if code is grpc.StatusCode.UNAVAILABLE:
             message = (
-                f"found nobody at {address} ({details}), wanted a running server, start one or name the address it has"
+                f"found nobody at {address} ({details}), wanted a running server; start one or name the address it has"
             )
         else:
             message = f"{details or 'found no details'} ({code.name} from {address})"

@@ -58,7 +58,7 @@ class Experiment(Section):
 
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     poll_s: Annotated[float, Field(ge=0.05, le=5)]
-    replica: str
+    replica: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,60})?$")]
 
 
 class Gallery(Section):

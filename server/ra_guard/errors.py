@@ -1,11 +1,11 @@
-"""Every error that RA-Guard raises in Python, and what each error is worth on the wire.
+"""What errors are worth on the wire, and those of start, admission and Triton; others stand beside what raises them.
 
 A message says found, wanted and the cure. `status_of` is the one border between errors and gRPC statuses: a test
-proves that no variant of the core and no class below is missing from its tables.
+proves that every class states its status and that no variant of the core is missing from the table.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 
 class Code(StrEnum):
@@ -26,6 +26,9 @@ class Code(StrEnum):
 class RaGuardError(Exception):
     """Base of all that RA-Guard raises by itself. One class for each cause."""
 
+    status_code: ClassVar[Code] = Code.INTERNAL
+    """What the error is worth on the wire; the exit code of a command follows from it."""
+
     @property
     def variant(self) -> str:
         """The cause by name, as in `_core.CoreError`."""
@@ -38,9 +41,13 @@ class RaGuardError(Exception):
 class ConfigError(RaGuardError):
     """An option that does not exist, or a value out of bounds."""
 
+    status_code = Code.INVALID_ARGUMENT
+
 
 class PortInUse(RaGuardError):
     """Another process listens where this one was told to."""
+
+    status_code = Code.FAILED_PRECONDITION
 
 
 # Admission
@@ -49,13 +56,19 @@ class PortInUse(RaGuardError):
 class RequestTooLarge(RaGuardError):
     """More bytes than server.max_request_bytes."""
 
+    status_code = Code.RESOURCE_EXHAUSTED
+
 
 class TooManyCandidates(RaGuardError):
     """More candidates than server.capacity_candidates: the call could never be admitted."""
 
+    status_code = Code.RESOURCE_EXHAUSTED
+
 
 class TooManyStreams(RaGuardError):
     """server.max_streams streams are open already."""
+
+    status_code = Code.RESOURCE_EXHAUSTED
 
 
 # Gallery
@@ -64,6 +77,8 @@ class TooManyStreams(RaGuardError):
 class GenerationTooLarge(RaGuardError):
     """More bytes than gallery.memory_limit_bytes."""
 
+    status_code = Code.FAILED_PRECONDITION
+
 
 # Triton
 
@@ -71,41 +86,38 @@ class GenerationTooLarge(RaGuardError):
 class TritonUnavailable(RaGuardError):
     """No answer: refused, broken off, or the circuit breaker is open."""
 
+    status_code = Code.UNAVAILABLE
+
 
 class TritonTimeout(RaGuardError):
     """No answer in time."""
+
+    status_code = Code.DEADLINE_EXCEEDED
 
 
 class TritonBusy(RaGuardError):
     """triton.max_in_flight inferences are under way already."""
 
+    status_code = Code.UNAVAILABLE
+
 
 class TritonWrongShape(RaGuardError):
     """An answer of another shape, type or length than the model contract says."""
+
+    status_code = Code.INTERNAL
 
 
 class TritonRejected(RaGuardError):
     """A model refuses this input, such as a broken image; Triton itself is well."""
 
+    status_code = Code.INVALID_ARGUMENT
+
 
 class SpaceMismatch(RaGuardError):
     """Two embedding spaces where one was wanted."""
 
+    status_code = Code.FAILED_PRECONDITION
 
-STATUS: Final[dict[type[RaGuardError], Code]] = {
-    ConfigError: Code.INVALID_ARGUMENT,
-    PortInUse: Code.FAILED_PRECONDITION,
-    RequestTooLarge: Code.RESOURCE_EXHAUSTED,
-    TooManyCandidates: Code.RESOURCE_EXHAUSTED,
-    TooManyStreams: Code.RESOURCE_EXHAUSTED,
-    GenerationTooLarge: Code.FAILED_PRECONDITION,
-    TritonUnavailable: Code.UNAVAILABLE,
-    TritonTimeout: Code.DEADLINE_EXCEEDED,
-    TritonBusy: Code.UNAVAILABLE,
-    TritonWrongShape: Code.INTERNAL,
-    TritonRejected: Code.INVALID_ARGUMENT,
-    SpaceMismatch: Code.FAILED_PRECONDITION,
-}
 
 CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
     "RequestError": {
@@ -199,10 +211,8 @@ CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
 
 
 def status_of(error: BaseException) -> Code:
-    """What an error is worth on the wire: the nearest class in the tables, INTERNAL for what nobody foresaw."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-        if kind.__name__ in CORE_STATUS:
-            return CORE_STATUS[kind.__name__].get(getattr(error, "variant", ""), Code.INTERNAL)
-    return Code.INTERNAL
+    """What an error is worth on the wire: INTERNAL for what nobody foresaw."""
+    if isinstance(error, RaGuardError):
+        return error.status_code
+    by_variant = (CORE_STATUS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in CORE_STATUS)
+    return next(by_variant, {}).get(getattr(error, "variant", ""), Code.INTERNAL)

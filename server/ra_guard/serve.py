@@ -21,6 +21,8 @@ from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY, Orders
 
 POLL_S: Final = 0.05
 LONGEST_BACKOFF_S: Final = 30.0
+MOST_DOUBLINGS: Final = 16
+"""Enough to reach the longest pause from the shortest, and few enough for a float."""
 STABLE_AFTER_S: Final = 60.0
 """A worker that lived this long starts its count of deaths over."""
 HOPELESS_DEATHS: Final = 3
@@ -101,8 +103,9 @@ class Supervisor:
         code = slot.process.poll()
         if code is None:
             return False
-        if code == EXIT_REFUSED:
+        if code == EXIT_REFUSED and not self._was_ready:
             return True
+        # Once there was a worker, what keeps the next from starting may be repaired, and the others go on serving.
         self._bury(slot, code)
         return slot.deaths >= HOPELESS_DEATHS and not self._was_ready
 
@@ -137,7 +140,8 @@ class Supervisor:
         """Schedules the next start of a worker that died."""
         now = time.monotonic()
         slot.deaths = 1 if now - slot.started_at > STABLE_AFTER_S else slot.deaths + 1
-        pause_s = min(self._settings.worker.restart_backoff_s * 2 ** (slot.deaths - 1), LONGEST_BACKOFF_S)
+        doublings = min(slot.deaths - 1, MOST_DOUBLINGS)
+        pause_s = min(self._settings.worker.restart_backoff_s * 2**doublings, LONGEST_BACKOFF_S)
         slot.process, slot.start_at = None, now + pause_s
         slot.ready.clear()
         self._log.error("worker_died", worker=slot.orders.index, exit_code=code, restart_in_s=pause_s)

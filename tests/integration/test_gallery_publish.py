@@ -163,15 +163,19 @@ def test_cold_rows_are_in_no_pool_until_they_are_warm(studio: Studio, tmp_path: 
     assert Pools.open(studio.folder.path, current(studio)).search(query, "flowers", 10) == [b"001-green"]
 
 
-def test_a_missing_or_damaged_index_is_said_and_built_anew(studio: Studio, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["*.usearch", "*.npz"])
+@pytest.mark.parametrize("kept", [0, 50])
+def test_a_missing_or_damaged_index_is_said_and_built_anew(
+    studio: Studio, tmp_path: Path, kind: str, kept: int
+) -> None:
     write_pictures(tmp_path / "in", 10)
     studio.ingest(tmp_path / "in", FLOWERS)
     generation = current(studio)
     (file, _, _) = generation.shards[0]
     query = direction(b"anything").tobytes()
     before = Pools.open(studio.folder.path, generation).search(query, "flowers", 10)
-    (index,) = pool_folder(studio.folder.shards / file).glob("*.usearch")
-    index.write_bytes(index.read_bytes()[:50])
+    (part,) = pool_folder(studio.folder.shards / file).glob(kind)
+    part.write_bytes(part.read_bytes()[:kept])
     pools = Pools.open(studio.folder.path, generation)
     assert (pools.missing, pools.search(query, "flowers", 10)) == ((file,), [])
     assert build_missing(studio.folder.path, generation) == (file,)

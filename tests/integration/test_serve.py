@@ -16,6 +16,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ra_guard.v1 import rerank_pb2 as wire
+from ra_guard.worker import EXIT_REFUSED
 
 from tests.stand_ins.serving_process import (
     AUTHOR,
@@ -113,6 +114,35 @@ def test_the_killswitch_reaches_every_worker(tmp_path: Path) -> None:
         answer = server.call(request(user=user))
         assert (answer.status, list(answer.ranking)) == (wire.STATUS_BASELINE, list(range(50)))
         assert answer.assigned_arm == wire.ARM_TREATMENT
+
+
+def test_a_damaged_history_stops_no_ranking_and_its_repair_is_noticed(tmp_path: Path) -> None:
+    publish_gallery(tmp_path)
+    enrol_everyone(tmp_path)
+    history = tmp_path / "control" / KEY / "history.jsonl"
+    intact = history.read_bytes()
+    history.write_bytes(b"{}\n" + intact)
+    with serving(tmp_path, workers=1, RA_GUARD_EXPERIMENT__POLL_S="0.05") as server:
+        assert server.line("failure")["variant"] == "HistoryCorrupt"
+        answer = server.call(request())
+        assert (answer.status, answer.reason) == (wire.STATUS_BASELINE, wire.REASON_LEASE_EXPIRED)
+        history.write_bytes(intact)
+        assert eventually(lambda: server.call(request()).plan_revision == 2)
+
+
+def test_a_worker_that_cannot_start_again_ends_no_other(tmp_path: Path) -> None:
+    publish_gallery(tmp_path)
+    spaces = [tmp_path / "models" / name / "space.json" for name in ("one", "other")]
+    with serving(tmp_path, RA_GUARD_TRITON__URL="127.0.0.1:1") as server:
+        for space in spaces:
+            space.parent.mkdir(parents=True)
+            space.write_text("{}")
+        os.kill(server.workers[1], signal.SIGKILL)
+        assert server.line("worker_died", lambda line: line["exit_code"] == EXIT_REFUSED)["worker"] == 1
+        assert server.call(request()).request_id == "r-1"
+        for space in spaces:
+            space.unlink()
+        assert server.line("worker_ready")["worker"] == 1
 
 
 class CallLoop:

@@ -61,6 +61,7 @@ class ScriptedCore:
         self.deadlines_ns: list[int | None] = []
         self.fallbacks: list[int] = []
         self.pools: list[Sequence[bytes]] = []
+        self.pool_script: list[_core.Answer] = []
         self.queries: dict[str, bytes] = {}
         self.refuses_query: _core.CoreError | None = None
         self.serving: Any = None
@@ -83,7 +84,7 @@ class ScriptedCore:
         self, request: bytes, pool: Sequence[bytes], deadline_ns: int | None = None, wait_ns: int = 0
     ) -> _core.Answer:
         self.pools.append(pool)
-        return answer(candidates=len(pool))
+        return self.pool_script.pop(0) if self.pool_script else answer(candidates=len(pool))
 
     def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] = (), wait_ns: int = 0) -> _core.Answer:
         self.fallbacks.append(reason)

@@ -71,6 +71,23 @@ def board(control: ControlFolder, clock: Clock) -> ReplicaBoard:
     return ReplicaBoard(control.folder(KEY) / "replicas", clock=clock)
 
 
+def test_no_plan_is_served_before_its_history_holds(publisher: Publisher, board: ReplicaBoard) -> None:
+    ensured: list[int] = []
+
+    def ensure() -> None:
+        ensured.append(len(ensured))
+        if len(ensured) == 1:
+            raise OSError("no such disk")
+
+    sink = Counting()
+    watcher = PlanWatcher(publisher.plan, sink, board, "w0", ensure=ensure)
+    with pytest.raises(OSError, match="no such disk"):
+        watcher.poll()
+    assert sink.plan_age_s() is None
+    assert [watcher.poll(), watcher.poll()] == [1, 1]
+    assert ensured == [0, 1]
+
+
 def test_watcher_swaps_once_and_then_renews(publisher: Publisher, board: ReplicaBoard, clock: Clock) -> None:
     sink = Counting()
     watcher = PlanWatcher(publisher.plan, sink, board, "w0", clock=clock)

@@ -3,8 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ra_guard.models.build import BadModel
+from ra_guard.models.pull import Wanted
 from ra_guard.models.space import Space, Tower, UnknownSpace, canonical_json, names
 
 SPACE = Space(
@@ -40,6 +43,7 @@ def test_fingerprint_is_the_known_one() -> None:
         replace(SPACE, preprocessing="conse:00fe"),
         replace(SPACE, text=Tower("minilm", "ab")),
         replace(SPACE, image=Tower("clip_onnx", "bb")),
+        replace(SPACE, label_threshold=0.8),
     ],
 )
 def test_everything_that_changes_vectors_changes_the_fingerprint(other: Space) -> None:
@@ -52,9 +56,15 @@ def test_labels_belong_to_the_detector() -> None:
     assert other.labels_digest != SPACE.labels_digest
 
 
-def test_load_returns_what_save_wrote(tmp_path: Path) -> None:
+@pytest.mark.parametrize("space", [SPACE, replace(SPACE, label_threshold=0.8)])
+def test_load_returns_what_save_wrote(space: Space, tmp_path: Path) -> None:
+    space.save(tmp_path)
+    assert Space.load(tmp_path) == space
+    assert (tmp_path / "space.json").read_bytes() == space.json().encode()
+
+
+def test_what_is_saved_is_canonical(tmp_path: Path) -> None:
     SPACE.save(tmp_path)
-    assert Space.load(tmp_path) == SPACE
     assert (tmp_path / "space.json").read_bytes() == CANONICAL.encode()
 
 
@@ -86,3 +96,11 @@ def test_canonical_json_refuses_what_json_cannot_say() -> None:
     with pytest.raises(ValueError, match=r"range|JSON"):
         canonical_json({"cosine_range": float("nan")})
     assert json.loads(canonical_json({"b": 1, "a": 2})) == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "scale", [{"cosine_range": (0.5, 0.1)}, {"cosine_range": (0.1, float("nan"))}, {"label_threshold": 1.5}]
+)
+def test_a_scale_that_no_server_would_take_is_refused_before_a_space_is_built(scale: dict[str, Any]) -> None:
+    with pytest.raises(BadModel, match=next(iter(scale))):
+        Wanted(**scale)

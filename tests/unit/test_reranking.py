@@ -84,7 +84,7 @@ def reranking(
         texts=texts,
         pools=PoolDraw(core.engine, texts, source),
         cold=cold,
-        cold_wait=ColdWait(core.engine, cold) if cold is not None and wait else None,
+        cold_wait=ColdWait(core.engine, cold, waits=1) if cold is not None and wait else None,
         report=report,
     )
 
@@ -234,6 +234,15 @@ def test_a_pool_that_cannot_be_drawn_is_answered_with_the_reason(serving: object
     assert ask(reranking(core, source=Source()), POOL.SerializeToString()).reason == reason
 
 
+def test_a_pool_survives_the_loss_of_its_cached_query() -> None:
+    core = ScriptedCore(core_error(_core.RequestError, "NoCandidates"))
+    core.serving = Generation({})
+    core.pool_script = [answer(cold_text="dog")]
+    answered = ask(reranking(core, tower=Tower(), source=Source()), POOL.SerializeToString())
+    assert answered.status == wire.STATUS_RERANKED
+    assert core.pools == [[b"near", b"far"]] * 2
+
+
 class Features:
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
@@ -267,6 +276,22 @@ def test_in_wait_mode_they_are_embedded_before_it() -> None:
     assert ask(reranking(core, cold=queue, wait=True), request.SerializeToString(), timeout_s=5).unknown == 0
     assert generation.known == {"a": True, "b": True, "c": True}
     queue.close(5)
+
+
+def test_in_wait_mode_some_threads_never_wait() -> None:
+    generation = Generation({"a": False})
+    queue = ColdQueue(Features(generation), capacity=10, batch=10, retry_s=60, report=lambda _: None)  # never started
+    core = ScriptedCore(answer(cold=1))
+    core.serving = generation
+    request = wire.RerankRequest(request_id="r", user_id="u", text="dog", candidate_ids=["a"]).SerializeToString()
+    subject = reranking(core, cold=queue, wait=True)
+    waiting = threading.Thread(target=ask, args=(subject, request), kwargs={"timeout_s": 60})
+    waiting.start()
+    while queue.depth == 0:
+        time.sleep(0.001)
+    assert ask(subject, request, timeout_s=3600).cold == 1
+    queue.close(5)
+    waiting.join()
 
 
 def test_in_wait_mode_what_is_no_request_is_left_to_the_core() -> None:

@@ -133,6 +133,13 @@ def test_too_many_bytes_are_refused_with_the_limit(front: Front) -> None:
     assert "server.max_request_bytes" in refused.details()
 
 
+def test_too_many_bytes_are_refused_in_the_express_lane_too() -> None:
+    front = Front(ScriptedCore(), shed_after_ns=-1)
+    assert status(front, bytes(MAX_REQUEST_BYTES + 1)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert front.core.fallbacks == []
+    front.close()
+
+
 def test_more_than_any_message_may_have_is_refused_by_the_transport(front: Front) -> None:
     assert status(front, b"x" * (1 << 21)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 

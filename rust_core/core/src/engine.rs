@@ -5,6 +5,7 @@
 //! other; what a call needs to write lives in its caller's [`Scratch`](crate::rerank::Scratch).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use quick_cache::sync::Cache;
@@ -57,11 +58,16 @@ impl Engine {
         }
     }
 
-    /// Swaps a generation in; calls in flight finish on the previous one, whose number is returned, 0 for none.
+    /// Swaps a generation in, waits until the calls in flight have finished on the previous one, and returns the
+    /// previous one's number, 0 for none.
     pub fn publish_generation(&self, generation: Arc<Generation>) -> Result<u64, ShardError> {
         let serving = Arc::new(Serving::new(generation)?);
-        let previous = self.serving.swap(Some(serving));
-        Ok(previous.map_or(0, |previous| previous.generation.number()))
+        let Some(previous) = self.serving.swap(Some(serving)) else { return Ok(0) };
+        // Who lets go last unmaps the shards, which takes milliseconds for large ones: not a call, then, but we.
+        while Arc::strong_count(&previous) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(previous.generation.number())
     }
 
     /// The generation in force.

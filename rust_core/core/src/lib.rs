@@ -9,8 +9,9 @@
 //! 5. [`score`] orders them, totally;
 //! 6. [`log`] records what was scored and [`wire`] encodes the answer.
 //!
-//! [`rerank`] is the call itself, [`engine`] what calls share, [`score_buffer`] what one call computes. The crate reads no clock, prints nothing and knows no Python: time comes
-//! in as an argument, and every fallback goes out as a value.
+//! [`rerank`] is the call itself, [`engine`] what calls share, [`serving`] a generation made ready for them and
+//! [`score_buffer`] what one call computes. The crate reads no clock, prints nothing and knows no Python: time comes in
+//! as an argument, and every fallback goes out as a value.
 
 pub mod assign;
 pub mod detection;

@@ -59,7 +59,7 @@ pub struct Answered {
     pub counts: Counts,
     /// Time of each step.
     pub stages: StageTimes,
-    /// Candidates of treatment that lacked every feature, cold or unknown. Empty, hence free, when all are warm.
+    /// Candidates that were looked up and lacked every feature, cold or unknown. Empty, hence free, when all are warm.
     pub featureless: Vec<Box<[u8]>>,
 }
 
@@ -118,7 +118,7 @@ impl Engine {
         let serving = self.serving.load_full();
         let serving = serving.as_deref();
         if let Some(serving) = serving {
-            check_names(&request, serving)?;
+            check_fit(&request, serving)?;
         }
         scores.begin(request.candidates.len());
         laps.end(|stages| &mut stages.decode_ns);
@@ -132,7 +132,7 @@ impl Engine {
         // 3 look up, 4 score, 5 order
         let ending = match (refusal.or(forced), plan, serving) {
             (Some(reason), ..) => Ending::Baseline(reason),
-            (None, Some(plan), Some(serving)) => self.treat(&request, plan, serving, scores, &mut laps)?,
+            (None, Some(plan), Some(serving)) => self.treat(&request, plan, serving, scores, &mut laps),
             (None, ..) => Ending::Baseline(Reason::NoFeatures),
         };
         let reason = match ending {
@@ -180,46 +180,43 @@ impl Engine {
         serving: &Serving,
         scores: &mut ScoreBuffer,
         laps: &mut Laps<'_, impl Clock>,
-    ) -> Result<Ending, RequestError> {
+    ) -> Ending {
         let generation = &*serving.generation;
         if !plan.allows_space(generation.space_fingerprint()) {
-            return Ok(Ending::Baseline(Reason::ModelMismatch));
+            return Ending::Baseline(Reason::ModelMismatch);
         }
         match request.query {
             Query::Text(text) => match self.cached_query(text, serving) {
                 Some(cached) => scores.take_text(cached),
-                None => return Ok(Ending::ColdText(text.to_owned())),
+                None => return Ending::ColdText(text.to_owned()),
             },
             Query::Embedding(embedding) if embedding.space != generation.space_fingerprint() => {
-                return Ok(Ending::Baseline(Reason::ModelMismatch));
+                return Ending::Baseline(Reason::ModelMismatch);
             }
-            Query::Embedding(embedding) => {
-                embedding.check_dim(generation.dim())?;
-                scores.take_embedding(embedding);
-            }
+            Query::Embedding(embedding) => scores.take_embedding(embedding),
         }
         if laps.is_late() {
-            return Ok(Ending::Baseline(Reason::Deadline));
+            return Ending::Baseline(Reason::Deadline);
         }
         scores.look_up(request, generation);
         laps.end(|stages| &mut stages.lookup_ns);
         if laps.is_late() {
-            return Ok(Ending::Baseline(Reason::Deadline));
+            return Ending::Baseline(Reason::Deadline);
         }
         scores.score(request, serving, self.kernel, plan.weights_for(request.domain));
         laps.end(|stages| &mut stages.score_ns);
         if scores.counts().scored == 0 {
-            return Ok(Ending::Baseline(Reason::NoFeatures));
+            return Ending::Baseline(Reason::NoFeatures);
         }
         if laps.is_late() {
-            return Ok(Ending::Baseline(Reason::Deadline));
+            return Ending::Baseline(Reason::Deadline);
         }
         scores.order(request.top_k);
         laps.end(|stages| &mut stages.order_ns);
         if request.explain {
             scores.collect_explanation(generation);
         }
-        Ok(Ending::Ranked)
+        Ending::Ranked
     }
 
     /// Queues the record of an enrolled user's call. Everyone else is outside the analysis.
@@ -240,14 +237,20 @@ enum Ending {
     ColdText(String),
 }
 
-/// Refuses names that the gallery does not know, in every arm alike.
-fn check_names(request: &Request<'_>, serving: &Serving) -> Result<(), RequestError> {
+/// Refuses names that the gallery does not know and embeddings of another length than its own, in every arm alike:
+/// errors that only treatment met would bias the analysis.
+fn check_fit(request: &Request<'_>, serving: &Serving) -> Result<(), RequestError> {
     let generation = &*serving.generation;
     if !request.domain.is_empty() && !generation.domains().iter().any(|domain| domain == request.domain) {
         return Err(RequestError::UnknownDomain {
             found: request.domain.to_owned(),
             allowed: generation.domains().join(", "),
         });
+    }
+    if let Query::Embedding(embedding) = request.query
+        && embedding.space == generation.space_fingerprint()
+    {
+        embedding.check_dim(generation.dim())?;
     }
     for (field, labels) in
         [("required_labels", &request.required_labels), ("forbidden_labels", &request.forbidden_labels)]

@@ -42,7 +42,7 @@ macro_rules! facts {
     ($($name:ident: $type:ty = $fact:expr;)*) => {
         #[pymethods]
         impl Answer {
-            /// Candidates of treatment without features, in request order.
+            /// Candidates that were looked up and lack every feature, in request order.
             #[getter]
             fn cold_ids(&self) -> Vec<String> {
                 self.fact(|a| a.featureless.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect())

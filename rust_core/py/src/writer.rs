@@ -17,7 +17,8 @@ use crate::errors::OrRaise;
 #[pyclass(frozen, module = "ra_guard._core")]
 pub struct ShardWriter {
     dim: usize,
-    /// `None` once finished. Boxed, since the hasher inside wants 64-byte alignment, which Python does not give its objects.
+    /// `None` once finished. Boxed, since the hasher inside wants 64-byte alignment, which Python does not give its
+    /// objects.
     writer: Mutex<Option<Box<CoreWriter>>>,
 }
 

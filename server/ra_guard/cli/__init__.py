@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return FAILED
     except OSError as error:
-        return _refuse(f"found {error}, wanted to read or write it, check the path and its permissions", FAILED)
+        return _refuse(f"found {error}, wanted to read or write it; check the path and its permissions", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else 0
@@ -60,15 +60,12 @@ def _unknown_command(error: cyclopts.UnknownCommandError) -> str:
     # Not the error's own words: to find the nearest command it would import every one of them.
     typed = (error.unused_tokens or ["nothing"])[0]
     commands = [name for name in error.app or app if not name.startswith("-")]
-    return f"found command {typed!r}, wanted one of {', '.join(sorted(commands))}, see --help"
+    return f"found command {typed!r}, wanted one of {', '.join(sorted(commands))}; see --help"
 
 
 def _is_wrong_input(error: Exception) -> bool:
     # Imported here because only a failure needs them: --help should not wait for gRPC.
     from ra_guard.client import CallFailed
-    from ra_guard.experiments.model import InvalidInput, UnknownExperiment
 
-    if isinstance(error, InvalidInput | UnknownExperiment):
-        return True
     status = error.status if isinstance(error, CallFailed) else status_of(error)
     return status in {Code.INVALID_ARGUMENT, Code.NOT_FOUND}

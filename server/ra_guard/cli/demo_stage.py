@@ -22,7 +22,7 @@ from ra_guard.cli.gallery import open_models
 from ra_guard.cli.models import DEFAULT_PYTHON
 from ra_guard.client import CallFailed, ExperimentClient
 from ra_guard.config import Settings, load
-from ra_guard.errors import ConfigError, RaGuardError
+from ra_guard.errors import Code, ConfigError, RaGuardError
 from ra_guard.gallery.folder import GalleryFolder
 from ra_guard.gallery.ingest import IngestOptions, ModelSource, ingest
 from ra_guard.gallery.intake import IdSource, Provenance
@@ -41,6 +41,8 @@ _TRITON_TIMEOUT_MS = 10_000
 
 class DemoFailed(RaGuardError):
     """The demo's server did not come up, or something it was to show did not happen."""
+
+    status_code = Code.INTERNAL
 
 
 @dataclass(frozen=True)

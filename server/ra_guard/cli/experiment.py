@@ -22,7 +22,7 @@ from rich.table import Table
 from ra_guard import _core
 from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.experiments.model import (
     BUCKETS,
     CONTROL_ORIGIN,
@@ -53,6 +53,8 @@ SHOWN_CHANGES = 5
 
 class NotAcknowledged(RaGuardError):
     """A change that is published, and that some live replica did not take up in time."""
+
+    status_code = Code.DEADLINE_EXCEEDED
 
 
 @Parameter(name="*")
@@ -247,7 +249,7 @@ def wait_until_acknowledged(admin: Admin, experiment: wire.Experiment) -> Rollou
         if time.monotonic() >= deadline:
             raise NotAcknowledged(
                 f"found {', '.join(spread.waiting)} below revision {plan.revision} after {plan.lease_s} s, wanted "
-                "every live replica on it, the change is published: look at those replicas' logs"
+                "every live replica on it; the change is published: look at those replicas' logs"
             )
         time.sleep(ACK_POLL_S)
         experiment = admin.get(wire.GetRequest(key=experiment.key)).experiment

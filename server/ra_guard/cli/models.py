@@ -63,6 +63,7 @@ def pull_pair(
     text_sha256: str = "",
     vision_sha256: str = "",
     cosine_range: tuple[float, float] = CLIP_COSINE_RANGE,
+    label_threshold: float | None = None,
     config: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -84,6 +85,9 @@ def pull_pair(
         Refuse another vision model than the one with this digest.
     cosine_range
         The pair's cosine of a text with an unrelated and with a fitting image.
+    label_threshold
+        The pair's cosine of two texts from which a query that names no object expects a label; by default the high end
+        of the cosine range. CLIP's texts lie closer to each other than to images, so its pairs want a higher one.
     config
         A TOML file with options to override.
     as_json
@@ -92,7 +96,7 @@ def pull_pair(
     settings = load(config)
     if (source == "hub") != (repository is not None):
         raise cyclopts.ValidationError(msg="found a repository without --from hub, or the reverse; wanted both or none")
-    wanted = Wanted(text_sha256, vision_sha256, cosine_range)
+    wanted = Wanted(text_sha256, vision_sha256, cosine_range, label_threshold)
     origin = from_hub(repository, revision) if repository else from_path(Path(source))
     name = space or _folder_name(repository or Path(source).resolve().stem)
     environment, templates = _environment(settings), templates_folder()

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 
 BUCKETS = 10_000
 REPORT_EVERY_S = 1.0
@@ -34,7 +34,7 @@ class ExperimentError(RaGuardError):
     """Base of what the control path refuses. Carries the three parts of its message."""
 
     def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}, {cure}")
+        super().__init__(f"found {found}, wanted {wanted}; {cure}")
         self.found = found
         self.wanted = wanted
         self.cure = cure
@@ -42,6 +42,8 @@ class ExperimentError(RaGuardError):
 
 class InvalidInput(ExperimentError):
     """A caller's mistake, whatever the experiment's state."""
+
+    status_code = Code.INVALID_ARGUMENT
 
 
 class BadKey(InvalidInput):
@@ -83,33 +85,49 @@ class PlanRefused(InvalidInput):
 class UnknownExperiment(ExperimentError):
     """No experiment of that key is stored."""
 
+    status_code = Code.NOT_FOUND
+
 
 class AlreadyKilled(ExperimentError):
     """A ramp of a killed experiment: its users would change arms' sizes without anyone being treated."""
+
+    status_code = Code.FAILED_PRECONDITION
 
 
 class AlreadyLive(ExperimentError):
     """A resume of an experiment that was not killed."""
 
+    status_code = Code.FAILED_PRECONDITION
+
 
 class StaleRevision(ExperimentError):
     """The experiment moved on since the caller read it."""
+
+    status_code = Code.ABORTED
 
 
 class WriterBusy(ExperimentError):
     """Another writer held the experiment's lock for too long."""
 
+    status_code = Code.ABORTED
+
 
 class HistoryCorrupt(ExperimentError):
     """A history line that cannot be read, other than a torn last one."""
+
+    status_code = Code.DATA_LOSS
 
 
 class PlanAhead(ExperimentError):
     """The published plan is newer than the history: the history lost lines."""
 
+    status_code = Code.DATA_LOSS
+
 
 class PlanUnreadable(ExperimentError):
     """The plan file exists and cannot be read."""
+
+    status_code = Code.INTERNAL
 
 
 class Arm(Enum):

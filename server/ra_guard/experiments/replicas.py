@@ -83,9 +83,22 @@ class PlanWatcher:
     """Keeps one worker's engine on the published plan. `poll` may be called from any thread."""
 
     def __init__(
-        self, plan: PlanFile, engine: PlanSink, board: ReplicaBoard, replica: str, *, clock: Clock = utc_now
+        self,
+        plan: PlanFile,
+        engine: PlanSink,
+        board: ReplicaBoard,
+        replica: str,
+        *,
+        ensure: Callable[[], object] = lambda: None,
+        clock: Clock = utc_now,
     ) -> None:
+        """``ensure`` is called until it succeeds once.
+
+        Before that no plan is served: an experiment whose history does not hold is one that nobody could kill.
+        """
         self._plan = plan
+        self._ensure = ensure
+        self._ensured = False
         self._engine = engine
         self._board = board
         self._replica = replica
@@ -97,11 +110,14 @@ class PlanWatcher:
     def poll(self) -> int:
         """Looks once: swaps a new plan in or renews the lease, reports, and returns the revision in force.
 
-        A file that is missing is no contact. Raises PlanUnreadable or `_core.PlanError` when the plan does not
-        hold, OSError when the report cannot be written; the engine keeps its plan and, without contact, loses
-        its lease.
+        A file that is missing is no contact. Raises what ``ensure`` raises, PlanUnreadable or `_core.PlanError` when
+        the plan does not hold, OSError when the report cannot be written; the engine keeps its plan and, without
+        contact, loses its lease.
         """
         with self._turn:
+            if not self._ensured:
+                self._ensure()
+                self._ensured = True
             sealed = self._plan.read()
             if sealed is None:
                 return self._engine.plan_revision()
@@ -116,12 +132,12 @@ class PlanWatcher:
             self._report_if_due(REPORT_EVERY if not swap else timedelta(0))
             return self._engine.plan_revision()
 
-    def run(self, stop: threading.Event, on_error: Callable[[Exception], None], poll_s: float = POLL_S) -> None:
+    def run(self, stop: threading.Event, on_error: Callable[[BaseException], None], poll_s: float = POLL_S) -> None:
         """Polls until ``stop`` is set, then withdraws the worker's report. Errors go to ``on_error``, once a poll."""
         while not stop.wait(poll_s):
             try:
                 self.poll()
-            except Exception as error:  # noqa: BLE001  (whatever it is, the next poll must happen)
+            except BaseException as error:  # noqa: BLE001  (whatever it is, the next poll must happen)
                 on_error(error)
         self._board.retire(self._replica)
 

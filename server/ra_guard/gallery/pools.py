@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ _CONNECTIVITY = 16
 _EXPANSION_ADD = 128
 _EXPANSION_SEARCH = 256
 """At least as many as the largest pool (200): below it, usearch finds fewer neighbours than asked for."""
+
+_UNUSABLE = (OSError, ValueError, KeyError, RuntimeError, EOFError, BadZipFile)
+"""What usearch and numpy raise for files that are missing, cut short or flipped."""
 
 _IDS_AT_A_TIME = 65_536
 _ROWS_AT_A_TIME = 4096
@@ -108,12 +112,7 @@ class Pools:
         for shard, (file, _, _) in enumerate(generation.shards):
             try:
                 pools.extend(_open_folder(pool_folder(gallery / "shards" / file), shard, generation.dim))
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                RuntimeError,
-            ):  # Not there, or not what `finish` wrote: built anew all the same.
+            except _UNUSABLE:  # Not there, or not what `finish` wrote: built anew all the same.
                 missing.append(file)
         return Pools(generation, pools, missing)
 
@@ -174,13 +173,13 @@ def _in_force(generation: Generation, hits: Sequence[tuple[float, bytes, int]]) 
 
 
 def _open_folder(folder: Path, shard: int, dim: int) -> list[_Pool]:
-    """Raises OSError, ValueError, KeyError or RuntimeError for a folder that is missing or damaged."""
+    """Raises one of `_UNUSABLE` for a folder that is missing or damaged."""
     pools = []
     for path in sorted(folder.iterdir()):
         if path.suffix == ".usearch":
             index = _new_index(dim)
             index.view(path)
-            with np.load(path.with_suffix(".ids.npz")) as ids:
+            with path.with_suffix(".ids.npz").open("rb") as file, np.load(file) as ids:
                 offsets, id_bytes = ids["offsets"], ids["bytes"].tobytes()
             if index.ndim != dim or len(offsets) != len(index) + 1:
                 raise ValueError(f"{path}: found {len(index)} rows of dim {index.ndim}")

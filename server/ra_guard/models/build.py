@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.models import imaging
 from ra_guard.models.environment import DETECT_MODELS, SENTENCE_MODEL, ScriptFailed, TritonEnvironment
 from ra_guard.models.space import REPOSITORY_FOLDER, Space, Tower, canonical_json
@@ -32,6 +32,8 @@ Report = Callable[[str], None]
 
 class BadModel(RaGuardError):
     """A model that cannot be used: missing files, wrong names or shapes, or towers that do not fit each other."""
+
+    status_code = Code.INVALID_ARGUMENT
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Recipe:
     text: TowerRecipe
     image: TowerRecipe
     detector: Mapping[str, Path]
+    label_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,8 @@ def _ingredients(recipe: Recipe, layout: Mapping[str, Path], environment: Triton
     sources = {name: _identity(source) for name, source in layout.items()}
     sources |= {step.name: _identity(step) for step in steps}
     sources |= {f"{model}/config.pbtxt": _identity(templates / model / "config.pbtxt") for model in MODELS}
-    identity = {"name": recipe.name, "cosine_range": recipe.cosine_range, "versions": dict(environment.versions)}
-    return canonical_json({"sources": sources, **identity})
+    scale = {"cosine_range": recipe.cosine_range, "label_threshold": recipe.label_threshold}
+    return canonical_json({"sources": sources, "name": recipe.name, **scale, "versions": dict(environment.versions)})
 
 
 def _identity(source: Path) -> str:
@@ -204,6 +207,7 @@ def _make_space(recipe: Recipe, folder: Path, environment: TritonEnvironment, te
         text=_tower(recipe.text, text),
         image=_tower(recipe.image, image),
         labels=tuple(name for _, name in json.loads(found_classes.read_text(encoding="utf-8"))),
+        label_threshold=recipe.label_threshold,
     )
 
 

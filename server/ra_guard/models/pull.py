@@ -52,11 +52,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the operator knows about the weights: empty digests are not checked."""
+    """What the operator knows about the weights: empty digests are not checked. Raises BadModel."""
 
     text_sha256: str = ""
     vision_sha256: str = ""
     cosine_range: tuple[float, float] = CLIP_COSINE_RANGE
+    label_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.cosine_range
+        if not -1 <= low < high <= 1:
+            raise BadModel(f"cosine_range: found {low} to {high}, wanted two cosines, the lower first")
+        if self.label_threshold is not None and not -1 <= self.label_threshold <= 1:
+            raise BadModel(f"label_threshold: found {self.label_threshold}, wanted a cosine, -1 to 1")
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ def _recipe(pair: Pair, name: str, wanted: Wanted, environment: TritonEnvironmen
         text=TowerRecipe("clip_onnx", text, weights=tuple(text)),
         image=TowerRecipe("clip_onnx", image, weights=tuple(image)),
         detector=coco_detector(environment, templates),
+        label_threshold=wanted.label_threshold,
     )
 
 

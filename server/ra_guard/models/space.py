@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 
 SPACE_FILE = "space.json"
 LABELS_FILE = "labels.json"
@@ -22,6 +22,8 @@ REPOSITORY_FOLDER = "repository"
 
 class UnknownSpace(RaGuardError):
     """No such space among the built ones, or its files are not what `ra-guard models build` writes."""
+
+    status_code = Code.NOT_FOUND
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,15 @@ class Space:
     image: Tower
     labels: tuple[str, ...]
     """The detector's labels; a detection names its label by position."""
+    label_threshold: float | None = None
+    """Cosine of two texts from which a label is what a query expects; None takes the high end of `cosine_range`."""
 
     def json(self) -> str:
-        """Canonical: sorted keys, no spaces."""
+        """Canonical: sorted keys, no spaces; a threshold that is not set is left out."""
+        threshold = {} if self.label_threshold is None else {"label_threshold": self.label_threshold}
         return canonical_json(
             {
+                **threshold,
                 "cosine_range": list(self.cosine_range),
                 "dim": self.dim,
                 "dtype": "f32",
@@ -101,6 +107,7 @@ class Space:
                 text=Tower(**values["text"]),
                 image=Tower(**values["image"]),
                 labels=tuple(labels),
+                label_threshold=values.get("label_threshold"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UnknownSpace(f"{folder / SPACE_FILE} lacks or garbles {error}; build or pull it again") from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ra_guard.errors import RaGuardError
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.models.environment import SINGLE_THREADED, TritonEnvironment
 
 MODELS = ("clip_text", "clip_image", "detector")
@@ -29,6 +29,8 @@ _STOP_GRACE_S = 10.0
 
 class TritonNotStarted(RaGuardError):
     """Triton ended, or was not ready in time; the message quotes the last error of its log."""
+
+    status_code = Code.UNAVAILABLE
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,12 @@ from google.protobuf.message import Message
 
 from ra_guard import _core
 from ra_guard.experiments.model import (
-    AlreadyKilled,
-    AlreadyLive,
     Arm,
     Author,
     BadUnit,
     Change,
     Experiment,
     ExperimentError,
-    HistoryCorrupt,
-    InvalidInput,
-    PlanAhead,
-    PlanUnreadable,
-    StaleRevision,
-    UnknownExperiment,
-    WriterBusy,
     arm_of,
     hash_seed,
 )
@@ -40,18 +31,6 @@ from ra_guard.v1 import rerank_pb2
 MAX_HISTORY = 100
 """Changes that an answer carries, the latest ones; the file keeps all."""
 MAX_UNIT_BYTES = 128
-
-STATUS: dict[type[ExperimentError], grpc.StatusCode] = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    UnknownExperiment: grpc.StatusCode.NOT_FOUND,
-    AlreadyKilled: grpc.StatusCode.FAILED_PRECONDITION,
-    AlreadyLive: grpc.StatusCode.FAILED_PRECONDITION,
-    StaleRevision: grpc.StatusCode.ABORTED,
-    WriterBusy: grpc.StatusCode.ABORTED,
-    HistoryCorrupt: grpc.StatusCode.DATA_LOSS,
-    PlanAhead: grpc.StatusCode.DATA_LOSS,
-    PlanUnreadable: grpc.StatusCode.INTERNAL,
-}
 
 _ARMS = {
     Arm.TREATMENT: rerank_pb2.ARM_TREATMENT,
@@ -147,7 +126,7 @@ class ExperimentAdmin:
 
 
 def _live(age_s: float | None, lease_s: int) -> bool:
-    return age_s is not None and age_s < lease_s
+    return age_s is not None and age_s <= lease_s
 
 
 def require_unit(unit: str) -> None:
@@ -186,15 +165,10 @@ def _answering(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.Servicer
         try:
             return answer(request)
         except ExperimentError as error:
-            context.abort(status_of(error), str(error))
+            context.abort(grpc.StatusCode[error.status_code], str(error))
         except OSError as error:
             context.abort(
-                grpc.StatusCode.INTERNAL, f"found {error}, wanted a writable state folder, check disk and permissions"
+                grpc.StatusCode.INTERNAL, f"found {error}, wanted a writable state folder; check disk and permissions"
             )
 
     return handle
-
-
-def status_of(error: ExperimentError) -> grpc.StatusCode:
-    """The status of the nearest class in `STATUS`."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)

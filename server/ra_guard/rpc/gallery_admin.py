@@ -38,6 +38,7 @@ class GalleryAdmin:
         generation = self._serving.generation()
         if generation is None:
             return wire.DescribeResponse()
+        resident = generation.resident()
         return wire.DescribeResponse(
             generation=generation.number,
             space=generation.space,
@@ -46,7 +47,7 @@ class GalleryAdmin:
             dtype=generation.dtype,
             # Residency is measured over the whole generation: one number for all of its shards.
             shards=[
-                wire.ShardSummary(file=file, rows=rows, bytes=size, resident=generation.resident())
+                wire.ShardSummary(file=file, rows=rows, bytes=size, resident=resident)
                 for file, rows, size in generation.shards
             ],
             domains=generation.domains,

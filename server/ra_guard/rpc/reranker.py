@@ -43,10 +43,10 @@ class Rerank:
         turn = self._turn
         waited_ns = turn.queued_ns
         try:
+            _check_size(request, self._max_request_bytes)
             if turn.shed:
                 answer = self._reranking.refuse(request, waited_ns)
             else:
-                _check_size(request, self._max_request_bytes)
                 deadline_ns = _deadline_ns(context, arrived_ns)
                 answer = self._reranking.answer(request, arrived_ns - waited_ns, waited_ns, deadline_ns)
         except BaseException as error:  # noqa: BLE001 (a panic of the core is no Exception, and would hang the caller)

@@ -96,7 +96,7 @@ class ColdQueue:
         while (batch := self._next_batch()) is not None:
             try:
                 self._features.embed([image.encode() for image in batch])
-            except Exception as error:  # noqa: BLE001 (whatever a model or a disk does, the next batch is tried)
+            except BaseException as error:  # noqa: BLE001 (whatever a model or a disk does, the next batch is tried)
                 self._report(error)
             self._finish(batch)
 

@@ -4,6 +4,8 @@ Every arm waits alike, so that the latencies of the arms stay comparable. The re
 chose this mode chose features over microseconds.
 """
 
+import threading
+
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -16,22 +18,31 @@ _UNKNOWN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 class ColdWait:
-    """Waits for a `ColdQueue` on behalf of a call."""
+    """Waits for a `ColdQueue` on behalf of calls.
 
-    def __init__(self, core: Engine, queue: ColdQueue) -> None:
+    ``waits``: calls that may wait at a time, so that some threads are always free for warm candidates; the others are
+    answered as if nobody waited.
+    """
+
+    def __init__(self, core: Engine, queue: ColdQueue, *, waits: int) -> None:
         self._core = core
         self._queue = queue
+        self._waits = threading.BoundedSemaphore(waits)
 
     def until_warm(self, request: bytes, deadline_ns: int | None) -> None:
-        """Returns once every candidate that can have features has them, or when no time is left."""
+        """Returns once every candidate that can have features has them, or when no time or no place is left."""
         generation = self._core.generation()
         budget = budget_ns(deadline_ns)
         ids = _candidates(request)
         if generation is None or budget <= 0 or not 1 <= len(ids) <= MAX_CANDIDATES:
             return
         cold = without_features(generation, ids)
-        if cold:
+        if not cold or not self._waits.acquire(blocking=False):
+            return
+        try:
             self._queue.wait(cold, budget / 1e9)
+        finally:
+            self._waits.release()
 
 
 def without_features(generation: Generation, ids: list[str]) -> list[str]:

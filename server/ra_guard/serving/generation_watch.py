@@ -85,7 +85,7 @@ class GenerationWatcher:
                 if named is not None and named != self._loaded:
                     self._loader.load()
                     self._loaded = named
-        except Exception as error:  # noqa: BLE001 (the generation in service goes on serving)
+        except BaseException as error:  # noqa: BLE001 (the generation in service goes on serving)
             self._report(error)
 
     def _run(self) -> None:

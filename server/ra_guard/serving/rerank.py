@@ -76,26 +76,14 @@ class Reranking:
             self._cold_wait.until_warm(request, deadline_ns)
             waited_ns = time.monotonic_ns() - queued_ns
         try:
-            answer = self._core.rerank(request, deadline_ns, waited_ns)
+            answer = self._ask(request, None, queued_ns, waited_ns, deadline_ns)
         except RequestError as mistake:
             if mistake.variant != "NoCandidates":
                 raise
             answer = self._rank_pool(request, queued_ns, deadline_ns)
-        if answer.cold_text is not None:
-            answer = self._rank_cold_text(request, answer.cold_text, queued_ns, deadline_ns)
         if self._cold is not None and (answer.cold or answer.unknown):
             self._cold.offer(answer.cold_ids)
         return answer
-
-    def _rank_cold_text(self, request: bytes, text: str, queued_ns: int, deadline_ns: int | None) -> Answer:
-        reason = self._texts.warm(text, deadline_ns)
-        waited_ns = time.monotonic_ns() - queued_ns
-        if reason == REASON_UNSPECIFIED:
-            answer = self._core.rerank(request, deadline_ns, waited_ns)
-            if answer.cold_text is None:
-                return answer
-            reason = REASON_MODEL_MISMATCH  # embedded, and still not in the gallery's space
-        return self._core.fall_back(request, reason, wait_ns=waited_ns)
 
     def _rank_pool(self, request: bytes, queued_ns: int, deadline_ns: int | None) -> Answer:
         """Ranks a pool drawn for a request without candidates; without a pool size, the core refuses it once more."""
@@ -103,4 +91,25 @@ class Reranking:
         waited_ns = time.monotonic_ns() - queued_ns
         if reason != REASON_UNSPECIFIED:
             return self._core.fall_back(request, reason, pool, waited_ns)
+        return self._ask(request, pool, queued_ns, waited_ns, deadline_ns)
+
+    def _ask(
+        self, request: bytes, pool: list[bytes] | None, queued_ns: int, waited_ns: int, deadline_ns: int | None
+    ) -> Answer:
+        """The core's answer over the request's candidates or the pool, once more after a cold text was warmed."""
+        answer = self._once(request, pool, deadline_ns, waited_ns)
+        if answer.cold_text is None:
+            return answer
+        reason = self._texts.warm(answer.cold_text, deadline_ns)
+        waited_ns = time.monotonic_ns() - queued_ns
+        if reason == REASON_UNSPECIFIED:
+            answer = self._once(request, pool, deadline_ns, waited_ns)
+            if answer.cold_text is None:
+                return answer
+            reason = REASON_MODEL_MISMATCH  # embedded, and still not in the gallery's space
+        return self._core.fall_back(request, reason, pool, waited_ns)
+
+    def _once(self, request: bytes, pool: list[bytes] | None, deadline_ns: int | None, waited_ns: int) -> Answer:
+        if pool is None:
+            return self._core.rerank(request, deadline_ns, waited_ns)
         return self._core.rerank_pool(request, pool, deadline_ns, waited_ns)

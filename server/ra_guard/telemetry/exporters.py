@@ -79,7 +79,7 @@ def metric_readers(
         try:
             prometheus_client.start_http_server(telemetry.metrics_port + worker, addr=host, registry=registry)
             readers.append(PrometheusReader(histograms, registry))
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # a port in use; one beyond 65535
             report(error)
     if telemetry.otlp_endpoint:
         readers.append(OtlpReader(histograms, telemetry.otlp_endpoint))

@@ -109,7 +109,8 @@ impl Kernel {
         }
     }
 
-    /// Reads one word of every cache line of the same rows and returns the wrapping sum: the time that any kernel must spend on memory.
+    /// Reads one word of every cache line of the same rows and returns the wrapping sum: the time that any kernel must
+    /// spend on memory.
     ///
     /// # Panics
     /// When the rows differ in length.

@@ -1,7 +1,7 @@
 //! Makes a sealed segment of one that its writer left behind.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -81,6 +81,8 @@ pub fn recover_folder(folder: &Path) -> Result<Recovered, LogError> {
         match recover(&path) {
             Ok(sealed) => recovered.sealed.extend(sealed),
             Err(LogError::NotOpen { .. } | LogError::InUse { .. }) => {}
+            // Another process sealed it, or recovered it, while we looked.
+            Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
             Err(error) => recovered.refused.push(error),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -133,6 +134,11 @@ impl OpenSegment {
     fn begin(&mut self, writer: &str, created_unix_ns: u64) -> Result<(), LogError> {
         let locked = flock(&self.file, FlockOperation::NonBlockingLockExclusive);
         locked.map_err(|error| LogError::io("lock", &self.path)(error.into()))?;
+        // A recovery between the two calls takes an empty file without a lock for one left behind, and removes it.
+        let names = self.file.metadata().map_err(LogError::io("look at", &self.path))?.nlink();
+        if names == 0 {
+            return Err(LogError::io("lock", &self.path)(io::ErrorKind::NotFound.into()));
+        }
         self.write(Header::new(writer, created_unix_ns).as_bytes())?;
         sync_folder(&self.path)
     }

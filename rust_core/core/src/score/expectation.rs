@@ -279,12 +279,4 @@ impl PreparedQuery {
     pub fn is_for(&self, labels: &LabelSpace) -> bool {
         self.label_digest == labels.digest()
     }
-
-    /// Bytes that it occupies, for a bounded cache.
-    pub fn weight_bytes(&self) -> usize {
-        let facts = self.words.named.len()
-            + self.words.ruled_out.len()
-            + 4 * (self.words.counts.len() + self.words.relations.len());
-        size_of::<Self>() + 4 * self.vector.len() + 2 * facts
-    }
 }

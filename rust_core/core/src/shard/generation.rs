@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::shard::error::ShardError;
 use crate::shard::index::Wave;
-use crate::shard::layout::{Dtype, RowRecord, StoredBox, fingerprint_hex};
+use crate::shard::layout::{Dtype, RowRecord, StoredBox, fingerprint_hex, hash_of};
 use crate::shard::manifest::{Manifest, current_number, shard_path};
 use crate::shard::map::prefetch;
 use crate::shard::open::Shard;
@@ -123,10 +123,14 @@ impl Generation {
     /// Finds each id: `out` holds a handle for each, in order, and nothing else.
     ///
     /// Does not allocate when `out` has the capacity. The records of the rows found are on their way into cache.
-    pub fn lookup<'a>(&self, ids: impl ExactSizeIterator<Item = &'a [u8]> + Clone, out: &mut Vec<Handle>) {
+    pub fn lookup<'a>(&self, ids: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut Vec<Handle>) {
+        self.lookup_hashed(ids.map(|id| (id, hash_of(id))), out);
+    }
+
+    /// The same for ids that come with their xxh3-64 (seed 0), as a request's do.
+    pub fn lookup_hashed<'a>(&self, mut ids: impl ExactSizeIterator<Item = (&'a [u8], u64)>, out: &mut Vec<Handle>) {
         out.clear();
         out.reserve(ids.len());
-        let mut ids = ids;
         let mut wave = Wave::new();
         while wave.refill(&mut ids) {
             for (number, shard) in self.shards.iter().enumerate() {

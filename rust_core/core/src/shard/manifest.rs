@@ -143,7 +143,10 @@ impl PublisherLock {
         manifest.rows = generation.live_rows().count() as u64;
         replace_file(&path, &manifest.sealed_json()?)?;
         replace_file(&self.gallery.join("CURRENT"), format!("{number}\n").as_bytes())?;
-        FOLDERS.iter().try_for_each(|folder| sweep_leftovers(&self.gallery.join(folder)))?;
+        for folder in FOLDERS {
+            // The generation is published whatever becomes of the litter; the next publisher sweeps again.
+            let _ = sweep_leftovers(&self.gallery.join(folder));
+        }
         Ok(number)
     }
 

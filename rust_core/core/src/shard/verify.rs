@@ -127,7 +127,7 @@ impl Shard {
 
     /// Every id leads to its own row.
     fn verify_lookups(&self) -> Result<(), ShardError> {
-        let mut ids = (0..self.rows()).map(|row| self.id(row));
+        let mut ids = (0..self.rows()).map(|row| (self.id(row), hash_of(self.id(row))));
         let mut wave = Wave::new();
         let mut row = 0;
         while wave.refill(&mut ids) {

@@ -211,14 +211,17 @@ fn names_that_the_gallery_does_not_know_are_refused() {
 }
 
 #[test]
-fn an_embedding_of_another_length_is_refused() {
+fn an_embedding_of_another_length_is_refused_in_every_arm() {
     let bench = bench();
     let mut request = bench.request();
     let space = bench.generation.space_fingerprint().to_owned();
     let values = [0.6f32, 0.8].into_iter().flat_map(f32::to_le_bytes).collect();
     request.query = Some(Query::Embedding(QueryEmbedding { values, space }));
-    let error = bench.outcome(&request, &mut Scratch::default()).expect_err("two values");
-    assert_eq!(error.variant(), "EmbeddingLength");
+    for arm in [0..5000, 5000..10000] {
+        request.user_id = bench.user(arm);
+        let error = bench.outcome(&request, &mut Scratch::default()).expect_err("two values");
+        assert_eq!(error.variant(), "EmbeddingLength");
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Whole calls, from request bytes to response bytes, over a real gallery on disk.
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 mod allocation;
