@@ -90,7 +90,8 @@ def test_make_knows_the_target(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", commands("ra-guard"), ids=" ".join)
 def test_the_command_exists_with_its_options(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    command, path = app, []
+    command = app
+    path: list[str] = []
     for word in words:
         # A group has commands and nothing else; what follows a command are its own arguments.
         if not any(not name.startswith("-") for name in command) or word.startswith("-"):

@@ -90,6 +90,8 @@ def test_a_generation_is_swapped_in_under_load_without_a_failed_call(tmp_path: P
         second = publish_gallery(tmp_path, seed=7)
         assert eventually(lambda: second in load.generations)
         assert eventually(lambda: {server.call(request()).generation for _ in range(8)} == {second})
+        for worker in server.workers:
+            server.line("rerank", lambda line, worker=worker: (line["worker"], line["generation"]) == (worker, second))  # type: ignore[misc]
     assert load.failures == []
 
 

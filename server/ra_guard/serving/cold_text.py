@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ra_guard.v1.rerank_pb2 import (
     REASON_OVERLOAD,
     REASON_UNSPECIFIED,
 )
+
+USED_UP: Final = 0.25
+"""A wait that leaves less of its budget was ended by the caller's deadline and says nothing about Triton."""
 
 
 class TextTower(Protocol):
@@ -56,8 +59,11 @@ class ColdTexts:
         try:
             vector = self._tower.embed_text(text, budget / 1e9)
             self._core.put_query(text, self._tower.space, np.ascontiguousarray(vector, "<f4").tobytes())
-        except TritonTimeout:
-            return REASON_DEADLINE if budget_ns(deadline_ns) <= 0 else REASON_NO_FEATURES
+        except TritonTimeout as failure:
+            if budget_ns(deadline_ns) < budget * USED_UP:  # it was the caller who had no more time
+                return REASON_DEADLINE
+            self._report(failure)
+            return REASON_NO_FEATURES
         except RaGuardError as failure:
             self._report(failure)
             return REASON_NO_FEATURES
