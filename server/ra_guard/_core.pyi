@@ -175,6 +175,8 @@ class Generation:
         """Opens the numbered generation of a gallery folder, or the one CURRENT names. Cheap: headers and bounds."""
     def verify(self) -> None:
         """Reads every byte against its checksum. Raises ShardError."""
+    def verify_checksums(self, checked: Generation | None = None) -> None:
+        """Reads every byte of the shards that ``checked`` does not hold against its checksum. Raises ShardError."""
     def populate(self) -> int:
         """Touches every page with the CPU, returns the bytes walked. Call before serving."""
     def resident(self) -> float:

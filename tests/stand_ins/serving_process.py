@@ -28,38 +28,52 @@ SPACE = _core.space_fingerprint(SPACE_JSON)
 READY_S = 60.0
 
 
-def unit_rows(seed: int, rows: int) -> NDArray[np.float32]:
-    vectors = np.random.default_rng(seed).standard_normal((rows, DIM))
+def unit_rows(seed: int, rows: int, dim: int = DIM) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).standard_normal((rows, dim))
     rows_of_unit_length: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
     return rows_of_unit_length
 
 
-def publish_gallery(state: Path, *, seed: int = 0, rows: int = 100) -> int:
-    """Writes a shard of rows ``image-0``, ``image-1``, ... and publishes it alone; returns the generation."""
+def publish_gallery(
+    state: Path, *, seed: int = 0, rows: int = 100, space_json: str = SPACE_JSON, dtype: str = "f32", objects: int = 0
+) -> int:
+    """Writes a shard of rows ``image-0``, ``image-1``, ... and publishes it alone; returns the generation.
+
+    ``objects``: how many each row shows, a dog or a cat each; the ids do not depend on it.
+    """
     gallery = state / "gallery"
     (gallery / "shards").mkdir(parents=True, exist_ok=True)
     shard = gallery / "shards" / f"seed-{seed}-rows-{rows}.shard"
+    dim = json.loads(space_json)["dim"]
     writer = _core.ShardWriter(
         str(shard),
-        dim=DIM,
-        dtype="f32",
-        space_json=SPACE_JSON,
+        dim=dim,
+        dtype=dtype,
+        space_json=space_json,
         labels=["dog", "cat"],
-        label_embeddings=unit_rows(1, 2).tobytes(),
+        label_embeddings=unit_rows(1, 2, dim).tobytes(),
         domains=["pets"],
         licences=[""],
     )
     writer.append(
         [f"image-{row}".encode() for row in range(rows)],
-        embeddings=unit_rows(seed, rows).tobytes(),
+        embeddings=unit_rows(seed, rows, dim).tobytes(),
         domains=bytes(rows),
         licences=bytes(rows),
         phashes=bytes(8 * rows),
-        detection_counts=np.zeros(rows, "<i4").tobytes(),
-        detections=b"",
+        detection_counts=np.full(rows, objects, "<i4").tobytes(),
+        detections=detections(seed, rows * objects).tobytes(),
     )
     writer.finish()
     return _core.publish_manifest(str(gallery), [shard.name])
+
+
+def detections(seed: int, number: int) -> NDArray[np.float32]:
+    """``(number, 6) float32``: label, confidence and corners of boxes anywhere in an image."""
+    draw = np.random.default_rng(seed)
+    low, high = draw.uniform(0.0, 0.4, (number, 2)), draw.uniform(0.5, 1.0, (number, 2))
+    columns = [draw.integers(0, 2, (number, 1)), draw.uniform(0.3, 1.0, (number, 1)), low, high]
+    return np.hstack(columns).astype("<f4")
 
 
 def request(candidates: int = 50, *, user: str = "user-1", seed: int = 2) -> bytes:
@@ -114,6 +128,14 @@ class Serving:
             found = self._lines.get(timeout=READY_S)
             assert found is not None, f"the server ended without {event!r}; it said {self._seen}"
             self._seen.append(found)
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Every line of that event that was not found yet, once the server has ended."""
+        self.ended()
+        while (line := self._lines.get()) is not None:
+            self._seen.append(line)
+        self._lines.put(None)
+        return [line for line in self._seen if line["event"] == event]
 
     def wait_until_ready(self, workers: int) -> None:
         self.address = self.line("serving", lambda line: "address" in line)["address"]

@@ -13,6 +13,9 @@ class Opened:
     def __init__(self, number: int, events: list[str], size: int = 100) -> None:
         self.number, self.bytes, self._events = number, size, events
 
+    def verify_checksums(self, checked: "Opened | None") -> None:
+        self._events.append(f"check {self.number} beside {checked.number if checked else 0}")
+
     def populate(self) -> int:
         self._events.append(f"populate {self.number}")
         return self.bytes
@@ -57,7 +60,14 @@ def test_a_generation_is_warm_and_prepared_before_it_serves(gallery: Gallery) ->
     gallery.publish(3)
     assert loader(core, gallery).load() == (3, 0)
     assert loader(core, gallery).load(5) == (5, 3)
-    assert gallery.events == ["populate 3", "prepare 3 while 0 serves", "populate 5", "prepare 5 while 3 serves"]
+    assert gallery.events == [
+        "check 3 beside 0",
+        "populate 3",
+        "prepare 3 while 0 serves",
+        "check 5 beside 3",
+        "populate 5",
+        "prepare 5 while 3 serves",
+    ]
 
 
 def test_a_generation_beyond_the_memory_limit_is_refused_and_the_old_one_stays(gallery: Gallery) -> None:

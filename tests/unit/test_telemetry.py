@@ -8,6 +8,7 @@ import structlog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from ra_guard import _core
 from ra_guard._core import Answer
 from ra_guard.telemetry import exporters
 from ra_guard.telemetry.drain import REPEAT_NS, Drain
@@ -18,7 +19,7 @@ from ra_guard.telemetry.records import CallRecord, FailureRecord, Records
 from ra_guard.telemetry.traces import Traces
 from ra_guard.v1 import rerank_pb2 as wire
 
-from tests.stand_ins.serving_core import answer, fallback
+from tests.stand_ins.serving_core import answer, core_error, fallback
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WALL_NS, CLOCK_NS = 1_800_000_000_000_000_000, 5_000_000_000
@@ -171,6 +172,13 @@ def test_a_failure_is_told_once_a_minute_with_how_often(told: Told) -> None:
     assert (first["event"], first["variant"], first["repeated"]) == ("failure", "RuntimeError", 0)
     assert second["repeated"] == 2
     assert told.sample("ra_guard_failures_total", variant="RuntimeError") == 4
+
+
+def test_another_cause_from_the_same_place_is_told_at_once(told: Told) -> None:
+    place = failing().__traceback__
+    causes = [core_error(_core.ShardError, variant).with_traceback(place) for variant in ("Truncated", "MissingFile")]
+    told.tell(*(FailureRecord(error, 0) for error in [*causes, *causes]))
+    assert [line["variant"] for line in told.lines.entries] == ["Truncated", "MissingFile"]
 
 
 def test_a_full_queue_drops_and_counts() -> None:

@@ -84,7 +84,8 @@ impl ScoreBuffer {
 
     /// Step 3: finds the candidates' rows, and with them what each can be scored on.
     pub fn look_up(&mut self, request: &Request<'_>, generation: &Generation) {
-        generation.lookup(request.candidates.iter(), &mut self.handles);
+        let hashes = request.candidates.hashes().iter().copied();
+        generation.lookup_hashed(request.candidates.iter().zip(hashes), &mut self.handles);
         let licences = AllowedLicences::of(request.allowed_licences, generation.licences());
         self.counts = Counts { candidates: self.handles.len() as u32, ..Counts::default() };
         for (state, &handle) in self.states.iter_mut().zip(&self.handles) {

@@ -90,6 +90,11 @@ impl Generation {
         py.detach(|| self.0.verify()).or_raise(py)
     }
 
+    #[pyo3(signature = (checked = None))]
+    fn verify_checksums(&self, py: Python<'_>, checked: Option<&Generation>) -> PyResult<()> {
+        py.detach(|| self.0.verify_checksums(checked.map(|generation| &*generation.0))).or_raise(py)
+    }
+
     fn populate(&self, py: Python<'_>) -> u64 {
         py.detach(|| self.0.populate())
     }

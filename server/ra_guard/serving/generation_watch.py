@@ -1,4 +1,4 @@
-"""Brings the gallery's current generation into service: opened, measured, warmed, then swapped in whole."""
+"""Brings the gallery's current generation into service: opened, measured, checked, warmed, then swapped in whole."""
 
 import threading
 from collections.abc import Callable
@@ -40,6 +40,8 @@ class GenerationLoader:
                     f"generation {generation.number}: found {generation.bytes} bytes, gallery.memory_limit_bytes is "
                     f"{self._memory_limit_bytes}; raise the limit, store f16 or i8, or split the gallery"
                 )
+            # Shards are written once: those that serve already were checked when they came.
+            generation.verify_checksums(self._core.generation())
             generation.populate()
             self._prepare(generation)
             return generation.number, self._core.publish_generation(generation)

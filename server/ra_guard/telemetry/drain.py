@@ -8,14 +8,14 @@ from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns
+from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns, variant_of
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
 from ra_guard.telemetry.records import CallRecord, FailureRecord, Records
 from ra_guard.telemetry.traces import Traces
 
 POLL_S: Final = 0.02
 REPEAT_NS: Final = 60_000_000_000
-"""A failure from the same place is written once a minute, with the number of times it happened."""
+"""A failure of one cause from the same place is written once a minute, with the number of times it happened."""
 
 _OF_THE_ARM: Final = frozenset(REASONS.index(name) for name in ("unspecified", "control", "not_enrolled"))
 
@@ -116,7 +116,7 @@ class Drain:
         self._failures[place] = (record.at_ns, 0)
         self._log.error(
             "failure",
-            variant=getattr(error, "variant", type(error).__name__),
+            variant=variant_of(error),
             error=str(error),
             repeated=times,
             exc_info=(type(error), error, error.__traceback__),
@@ -125,4 +125,4 @@ class Drain:
 
 def _place(error: BaseException) -> tuple[str, str, int]:
     frames = extract_tb(error.__traceback__, limit=-1)
-    return (type(error).__name__, *((frames[0].filename, frames[0].lineno or 0) if frames else ("", 0)))
+    return (variant_of(error), *((frames[0].filename, frames[0].lineno or 0) if frames else ("", 0)))

@@ -42,6 +42,11 @@ def stage_times_s(answer: Answer) -> Iterable[float]:
 candidate_counts = cast("Callable[[Answer], tuple[int, ...]]", attrgetter(*CANDIDATE_STATES))
 
 
+def variant_of(error: BaseException) -> str:
+    """A failure's cause by name; for what nobody foresaw, its class."""
+    return str(getattr(error, "variant", type(error).__name__))
+
+
 def call_histograms() -> tuple[Histogram, Histogram]:
     """Durations of calls, labelled "method code"; of the core's stages, labelled by stage."""
     duration = Histogram(
@@ -97,7 +102,7 @@ class Metrics:
 
     def failure(self, error: BaseException) -> None:
         """Counts one failure by its cause."""
-        self._failures[getattr(error, "variant", type(error).__name__)] += 1
+        self._failures[variant_of(error)] += 1
 
     def close(self) -> None:
         """Exports what is left and stops the readers."""

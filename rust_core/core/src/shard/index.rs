@@ -36,13 +36,13 @@ impl<'i> Wave<'i> {
         Wave { ids: [&[]; WAVE], hashes: [0; WAVE], rows: [None; WAVE], len: 0, open: 0 }
     }
 
-    /// Takes the next ids and hashes them; false when there are none.
+    /// Takes the next ids with their [`hash_of`]; false when there are none.
     #[inline]
-    pub fn refill(&mut self, ids: &mut impl Iterator<Item = &'i [u8]>) -> bool {
+    pub fn refill(&mut self, ids: &mut impl Iterator<Item = (&'i [u8], u64)>) -> bool {
         self.len = 0;
-        for id in ids.take(WAVE) {
+        for (id, hash) in ids.take(WAVE) {
             self.ids[self.len] = id;
-            self.hashes[self.len] = hash_of(id);
+            self.hashes[self.len] = hash;
             self.rows[self.len] = None;
             self.len += 1;
         }

@@ -109,7 +109,8 @@ impl<T> Deref for Column<T> {
     }
 }
 
-/// Asks for the cache line of `items[index]`, into all cache levels. Out of range is harmless and does nothing useful.
+/// Asks for the cache line of `items[index]`, into the second-level cache: it has room for many more requests in
+/// flight than the first. Out of range is harmless and does nothing useful.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {
     prefetch_line(items.as_ptr().wrapping_add(index).cast());
@@ -118,9 +119,9 @@ pub fn prefetch<T>(items: &[T], index: usize) {
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn prefetch_line(address: *const i8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
     // SAFETY: prefetching is a hint that never faults, whatever the address; SSE is part of x86-64.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(address) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -209,3 +209,29 @@ fn shards_that_were_exchanged() {
     std::fs::remove_file(gallery.shard("old.shard")).unwrap();
     assert_eq!(refusal(Generation::open(gallery.path(), None)), "MissingFile");
 }
+
+#[test]
+fn only_shards_that_nobody_checked_are_read() {
+    let gallery = three_shards();
+    gallery.publish(&["old.shard"]).unwrap();
+    let serving = gallery.open();
+    serving.verify_checksums(None).unwrap();
+    gallery.publish(&["new.shard", "old.shard"]).unwrap();
+
+    for (damaged, beside_what_serves) in [("new.shard", "ChecksumMismatch"), ("old.shard", "accepted")] {
+        let intact = std::fs::read(gallery.shard(damaged)).unwrap();
+        let mut flipped = intact.clone();
+        flipped[4096] ^= 1; // of the first section, which open does not read
+        replace(&gallery.shard(damaged), &flipped);
+        let next = gallery.open();
+        assert_eq!(refusal(next.verify_checksums(None)), "ChecksumMismatch");
+        assert_eq!(refusal(next.verify_checksums(Some(&serving))), beside_what_serves);
+        replace(&gallery.shard(damaged), &intact);
+    }
+}
+
+/// A new file under the name: the one that is mapped stays as it is.
+fn replace(path: &std::path::Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
