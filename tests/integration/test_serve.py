@@ -23,6 +23,7 @@ from tests.stand_ins.serving_process import (
     KEY,
     Serving,
     enrol_everyone,
+    free_ports,
     publish_gallery,
     request,
     serving,
@@ -280,22 +281,6 @@ def test_metrics_are_served_by_each_worker(tmp_path: Path) -> None:
             "ra_guard_gallery_resident",
         ):
             assert name in page(0)
-
-
-def free_ports(number: int) -> int:
-    """The first of some neighbouring ports that nobody uses."""
-    for base in range(30_000, 60_000, number):
-        sockets = [socket.socket() for _ in range(number)]
-        try:
-            for offset, each in enumerate(sockets):
-                each.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        finally:
-            for each in sockets:
-                each.close()
-        return base
-    raise AssertionError("no free ports")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -175,3 +176,19 @@ def enrol_everyone(state: Path) -> ControlFolder:
     control = ControlFolder(state / "control")
     control.ensure(KEY, AUTHOR).ramp(5000, AUTHOR)
     return control
+
+
+def free_ports(number: int) -> int:
+    """The first of some neighbouring ports that nobody uses."""
+    for base in range(30_000, 60_000, number):
+        sockets = [socket.socket() for _ in range(number)]
+        try:
+            for offset, each in enumerate(sockets):
+                each.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for each in sockets:
+                each.close()
+        return base
+    raise AssertionError("no free ports")
