@@ -154,7 +154,7 @@ class Engine:
     def plan_age_s(self) -> float | None:
         """Seconds since the last contact with the control plane; None before the first."""
     def publish_generation(self, generation: Generation) -> int:
-        """Swaps a generation in; returns the number of the previous one, 0 for none.
+        """Swaps a generation in; returns the number of the previous one, 0 for none, once no call is left on it.
 
         Raises ShardError when the space's description has no cosine range.
         """

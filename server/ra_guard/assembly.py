@@ -57,6 +57,8 @@ GALLERY_ADMIN = "ra_guard.v1.GalleryAdmin"
 MESSAGE_OVERHEAD_BYTES = 65_536
 """Around an image in an admin message."""
 COLD_CLOSE_S = 5.0
+MISSED_POLLS = 10
+"""So many looks for a plan without success, and the control path counts as not serving."""
 HOST_NAME_CHARACTERS = 48
 """Leaves room for process id and worker within a replica's 64."""
 
@@ -290,14 +292,15 @@ class Worker:
         )
         self._server = Server(
             services,
-            address=f"{server.host}:{port}",
+            address=server.address(port),
             max_message_bytes=max(size, self._settings.gallery.max_image_bytes) + MESSAGE_OVERHEAD_BYTES,
             drain_grace_s=server.drain_grace_s,
         )
 
     def _control_answers(self) -> bool:
-        """The control folder can be read and holds our experiment."""
-        return self._settings.experiment.key in self._control.stored_keys()
+        """Our experiment's plan was read from the control folder lately."""
+        age_s = self._core.plan_age_s()
+        return age_s is not None and age_s <= MISSED_POLLS * self._settings.experiment.poll_s
 
     def _gallery_answers(self) -> bool:
         """A generation is published in the gallery folder, and it can be read which."""

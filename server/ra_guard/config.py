@@ -45,6 +45,10 @@ class Server(Section):
     drain_grace_s: Annotated[float, Field(ge=0, le=600)]
     event_engine_listener: bool
 
+    def address(self, port: int) -> str:
+        """Host and port as gRPC and people write them: an IPv6 host in brackets."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
 
 class Worker(Section):
     """The life of one worker process."""

@@ -99,7 +99,7 @@ class Supervisor:
         if slot.process is None:
             if time.monotonic() >= slot.start_at:
                 self._start(slot)
-            return False
+            return self._is_hopeless(slot)
         code = slot.process.poll()
         if code is None:
             return False
@@ -107,19 +107,27 @@ class Supervisor:
             return True
         # Once there was a worker, what keeps the next from starting may be repaired, and the others go on serving.
         self._bury(slot, code)
+        return self._is_hopeless(slot)
+
+    def _is_hopeless(self, slot: Slot) -> bool:
         return slot.deaths >= HOPELESS_DEATHS and not self._was_ready
 
     def _start(self, slot: Slot) -> None:
         experiments = "" if self._settings.server.event_engine_listener else "-event_engine_listener"
         slot.ready.clear()
         slot.started_at = time.monotonic()
-        slot.process = subprocess.Popen(
-            [sys.executable, "-m", "ra_guard.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=child_environment(GRPC_EXPERIMENTS=experiments, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
-            text=True,
-        )
+        try:
+            slot.process = subprocess.Popen(
+                [sys.executable, "-m", "ra_guard.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=child_environment(GRPC_EXPERIMENTS=experiments, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+                text=True,
+            )
+        except OSError as error:  # no memory or no process left: the others go on, this one is tried again
+            pause_s = self._postpone(slot)
+            self._log.error("worker_not_started", worker=slot.orders.index, error=str(error), restart_in_s=pause_s)
+            return
         threading.Thread(target=self._announce, args=(slot, slot.process), daemon=True).start()
 
     def _announce(self, slot: Slot, process: subprocess.Popen[str]) -> None:
@@ -137,14 +145,20 @@ class Supervisor:
         self._log.info("worker_ready", worker=slot.orders.index, pid=process.pid, port=self.port)
 
     def _bury(self, slot: Slot, code: int) -> None:
-        """Schedules the next start of a worker that died."""
+        """Notes that a worker died, and when the next may start."""
+        slot.process = None
+        slot.ready.clear()
+        pause_s = self._postpone(slot)
+        self._log.error("worker_died", worker=slot.orders.index, exit_code=code, restart_in_s=pause_s)
+
+    def _postpone(self, slot: Slot) -> float:
+        """Schedules the next start of a worker; returns the pause before it."""
         now = time.monotonic()
         slot.deaths = 1 if now - slot.started_at > STABLE_AFTER_S else slot.deaths + 1
         doublings = min(slot.deaths - 1, MOST_DOUBLINGS)
-        pause_s = min(self._settings.worker.restart_backoff_s * 2**doublings, LONGEST_BACKOFF_S)
-        slot.process, slot.start_at = None, now + pause_s
-        slot.ready.clear()
-        self._log.error("worker_died", worker=slot.orders.index, exit_code=code, restart_in_s=pause_s)
+        pause_s = min(self._settings.worker.restart_backoff_s * 2.0**doublings, LONGEST_BACKOFF_S)
+        slot.start_at = now + pause_s
+        return pause_s
 
     def _drain(self) -> bool:
         """Tells every worker to drain and waits. False when one had to be killed or failed."""

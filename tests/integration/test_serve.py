@@ -66,13 +66,18 @@ def test_every_worker_gives_the_same_ranking_and_scores(tmp_path: Path) -> None:
     assert ranking != tuple(range(50))
 
 
+def health(server: Serving, service: str) -> int:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return int(stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status)
+
+
 def test_health_is_per_service_and_follows_the_gallery(tmp_path: Path) -> None:
     serving_, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    with serving(tmp_path, workers=1) as server, grpc.insecure_channel(server.address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+    with serving(tmp_path, workers=1) as server:
 
         def status(service: str) -> int:
-            return int(stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status)
+            return health(server, service)
 
         assert status("ra_guard.v1.Reranker") == not_serving, "nothing to score yet"
         assert status("ra_guard.v1.ExperimentAdmin") == serving_
@@ -128,8 +133,27 @@ def test_a_damaged_history_stops_no_ranking_and_its_repair_is_noticed(tmp_path: 
         assert server.line("failure")["variant"] == "HistoryCorrupt"
         answer = server.call(request())
         assert (answer.status, answer.reason) == (wire.STATUS_BASELINE, wire.REASON_LEASE_EXPIRED)
+        assert health(server, "ra_guard.v1.ExperimentAdmin") == health_pb2.HealthCheckResponse.NOT_SERVING
         history.write_bytes(intact)
         assert eventually(lambda: server.call(request()).plan_revision == 2)
+        serving_ = health_pb2.HealthCheckResponse.SERVING
+        assert eventually(lambda: health(server, "ra_guard.v1.ExperimentAdmin") == serving_)
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6 loopback address")
+def test_an_ipv6_address_is_served(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1, RA_GUARD_SERVER__HOST="::1") as server:
+        assert server.address.startswith("[::1]:")
+        assert server.call(request()).request_id == "r-1"
 
 
 def test_a_worker_that_cannot_start_again_ends_no_other(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _server(settings: Settings) -> Iterator[str]:
         assert process.stdin is not None  # noqa: S101 -- it is a pipe
         process.stdin.write(settings.model_dump_json().encode())
         process.stdin.close()
-        address = f"{settings.server.host}:{settings.server.port}"
+        address = settings.server.address(settings.server.port)
         _wait_until_ready(process, address, settings.experiment.key, log)
         yield address
     finally:

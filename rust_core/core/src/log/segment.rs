@@ -206,6 +206,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_segment_that_lost_its_name_before_it_was_locked_takes_no_records() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("w.open");
+        let file = File::create_new(&path).expect("an empty folder");
+        let mut segment = OpenSegment { file, path: path.clone(), length: 0, records: 0, torn: false };
+        std::fs::remove_file(&path).expect("as a recovery does");
+        let error = segment.begin("w", 1).expect_err("nobody would find the records");
+        assert_eq!(error.variant(), "Io");
+    }
+
+    #[test]
     fn a_full_disk_is_an_error_of_its_own() {
         let path = PathBuf::from("/dev/full");
         let file = File::options().write(true).open(&path).expect("every Linux has it");
