@@ -24,7 +24,7 @@ ROUNDS = 3
 """Of every request, each over a connection of its own: 4 workers are certain enough to see some."""
 CALLERS = 6
 TIMEOUT_S = 60.0
-USERS = range(6)
+USERS = (1, 4, 5)
 """Of both arms: a baseline must not depend on the worker either."""
 PATIENT = {"RA_GUARD_SERVER__SHED_QUEUE_DELAY_MS": "10000"}
 """An overloaded machine is not what is tested here."""
@@ -115,7 +115,7 @@ def test_the_same_request_gets_the_same_bytes(tmp_path: Path, dtype: str) -> Non
     publish_gallery(tmp_path, rows=ROWS, dtype=dtype, objects=3)
     enrol_everyone(tmp_path)
     notes = Notebook()
-    for workers in (1, 4, 4):
+    for workers in (1, 4):
         with serving(tmp_path, workers=workers, **PATIENT) as server:
             alone(server, notes)
             in_a_stream(server, notes)
