@@ -63,7 +63,7 @@ lint: $(VENV)/.core ## formatting, types and the wire's rules
 	$(BIN)/mypy
 	$(BIN)/buf lint proto
 
-bench: setup ## the table of targets, with what was reached (about 25 minutes)
+bench: setup ## the table of targets, with what was reached (about ten minutes)
 	$(BIN)/python -m bench.run
 
 bench-quick: setup ## the same on a small gallery (about 2 minutes)
