@@ -27,6 +27,7 @@ __all__ = [
     "ShardWriter",
     "bucket",
     "check_plan",
+    "count_candidates",
     "describe_record",
     "publish_manifest",
     "read_log",
@@ -266,6 +267,9 @@ def publish_manifest(gallery: str, shards: Sequence[str]) -> int:
 
 def space_fingerprint(space_json: str) -> str:
     """32 hex digits over the canonical JSON bytes (xxh3-128)."""
+
+def count_candidates(request: bytes) -> int:
+    """How many candidates a serialised RerankRequest names, by its tags alone: what cannot be read ends the count."""
 
 def bucket(seed: str, unit: str) -> int:
     """GrowthBook hash version 2, 0..9999 of 10000."""

@@ -74,7 +74,14 @@ def test_breaking_it_off_leaves_nothing(tmp_path: Path, number: signal.Signals, 
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
-            COMMAND, stdout=subprocess.PIPE, stderr=errors, text=True, env=dict(environment(temporary)), cwd=ROOT
+            COMMAND,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=dict(environment(temporary)),
+            cwd=ROOT,
+            # A shell that starts the tests in the background has them ignore SIGINT, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process,
     ):
         assert process.stdout is not None

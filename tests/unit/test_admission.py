@@ -13,17 +13,12 @@ def request(candidates: int, prefix: str = "image-") -> bytes:
 
 
 @given(st.lists(st.text(min_size=1, max_size=20), max_size=300), st.text(max_size=20))
-def test_the_weight_never_undercounts(ids: list[str], text: str) -> None:
-    serialised = RerankRequest(text=text, candidate_ids=ids).SerializeToString()
-    assert Admission(_core.MAX_CANDIDATES).weigh(serialised) >= len(ids)
+def test_the_weight_is_the_number_of_candidates(ids: list[str], text: str) -> None:
+    serialised = RerankRequest(text=text, candidate_ids=ids, domain="2222").SerializeToString()
+    assert Admission(_core.MAX_CANDIDATES).weigh(serialised) == len(ids)
 
 
-def test_the_weight_is_exact_where_no_id_holds_the_tag_byte() -> None:
-    serialised = RerankRequest(candidate_ids=["abc"] * 200).SerializeToString()
-    assert Admission(1000).weigh(serialised) == 200
-
-
-def test_an_overestimate_does_not_refuse_a_request_that_fits() -> None:
+def test_a_request_that_just_fits_is_admitted() -> None:
     assert Admission(200).weigh(request(200, prefix="22222222-")) == 200
 
 

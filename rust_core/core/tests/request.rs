@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use prost::Message;
 use ra_guard_core::limits::{MAX_CANDIDATES, MAX_ID_BYTES};
 use ra_guard_core::wire::reader::{Cause, Malformed};
-use ra_guard_core::wire::{Pool, Query, Request, RequestError, RequestScratch, decode};
+use ra_guard_core::wire::{Pool, Query, Request, RequestError, RequestScratch, count_candidates, decode};
 use serde::Deserialize;
 use support::messages::{Query as WireQuery, QueryEmbedding, RerankRequest};
 use support::{SPACE, unhex, unit_vector, vectors};
@@ -360,5 +360,16 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..300)) {
         compare(&bytes);
+    }
+}
+
+proptest! {
+    #[test]
+    fn candidates_are_counted_without_decoding(bytes in prop::collection::vec(any::<u8>(), 0..200), n in 0usize..40) {
+        let ids = (0..n).map(|i| format!("2{i}")).collect();
+        let request = RerankRequest { candidate_ids: ids, ..valid() };
+        prop_assert_eq!(count_candidates(&request.encode_to_vec()), n);
+        // Arbitrary bytes end the count, never the process.
+        prop_assert!(count_candidates(&bytes) <= bytes.len() / 2);
     }
 }

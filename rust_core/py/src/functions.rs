@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use ra_guard_core::assign::Seed;
 use ra_guard_core::engine::Clock;
-use ra_guard_core::{plan, shard};
+use ra_guard_core::{plan, shard, wire};
 
 use crate::errors::OrRaise;
 use crate::time::SystemClock;
@@ -17,6 +17,12 @@ use crate::time::SystemClock;
 pub fn publish_manifest(py: Python<'_>, gallery: PathBuf, shards: Vec<String>) -> PyResult<u64> {
     let created_unix_s = SystemClock.unix_ns() / 1_000_000_000;
     py.detach(|| shard::publish_manifest(&gallery, &shards, created_unix_s)).or_raise(py)
+}
+
+/// How many candidates a serialised RerankRequest names; 0 for bytes that are no message.
+#[pyfunction]
+pub fn count_candidates(request: &[u8]) -> usize {
+    wire::count_candidates(request)
 }
 
 /// 32 hex digits over the canonical JSON of an embedding space.

@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use errors::{CoreError, LogError, PlanError, RequestError, ShardError};
     #[pymodule_export]
-    use functions::{bucket, check_plan, publish_manifest, seal_plan, space_fingerprint};
+    use functions::{bucket, check_plan, count_candidates, publish_manifest, seal_plan, space_fingerprint};
     #[pymodule_export]
     use generation::Generation;
     #[pymodule_export]

@@ -6,14 +6,8 @@ thousand candidates cost what they cost and not "one call".
 
 import threading
 
-from google.protobuf.message import DecodeError
-
 from ra_guard import _core
 from ra_guard.errors import TooManyCandidates
-from ra_guard.v1.rerank_pb2 import RerankRequest
-
-_CANDIDATE_TAG = bytes([RerankRequest.CANDIDATE_IDS_FIELD_NUMBER << 3 | 2])
-_SHORTEST_CANDIDATE_BYTES = 3
 
 
 class Admission:
@@ -30,13 +24,18 @@ class Admission:
         return self._in_hand
 
     def weigh(self, request: bytes) -> int:
-        """An upper bound on the candidates of a serialised request, without decoding it.
+        """The candidates of a serialised request, counted without decoding it.
 
-        Each candidate starts with its tag byte, which may also occur inside an id: counting it never undercounts.
-        Raises TooManyCandidates for a request that the whole capacity could not hold.
+        Raises TooManyCandidates for a request that the whole capacity could not hold. One that names more than any
+        request may is admitted as far as that goes: the core says what is wrong with it.
         """
-        bound = min(request.count(_CANDIDATE_TAG), len(request) // _SHORTEST_CANDIDATE_BYTES, _core.MAX_CANDIDATES)
-        return bound if bound <= self.capacity else self._weigh_exactly(request)
+        candidates = _core.count_candidates(request)
+        if self.capacity < candidates <= _core.MAX_CANDIDATES:
+            raise TooManyCandidates(
+                f"candidate_ids: found {candidates}, this server takes at most {self.capacity} at a time; "
+                "send fewer, or raise server.capacity_candidates"
+            )
+        return min(candidates, self.capacity)
 
     def try_acquire(self, weight: int) -> bool:
         """Takes a permit if there is room now."""
@@ -50,15 +49,3 @@ class Admission:
         """Gives a permit back."""
         with self._lock:
             self._in_hand -= weight
-
-    def _weigh_exactly(self, request: bytes) -> int:
-        try:
-            candidates = len(RerankRequest.FromString(request).candidate_ids)
-        except DecodeError:
-            return self.capacity  # the core will say what is wrong with it
-        if self.capacity < candidates <= _core.MAX_CANDIDATES:
-            raise TooManyCandidates(
-                f"candidate_ids: found {candidates}, this server takes at most {self.capacity} at a time; "
-                "send fewer, or raise server.capacity_candidates"
-            )
-        return min(candidates, self.capacity)

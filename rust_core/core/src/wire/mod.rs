@@ -18,5 +18,5 @@ pub mod writer;
 pub use candidates::{Candidates, Ids, Pool};
 pub use embedding::{Embedding, check_fingerprint};
 pub use error::RequestError;
-pub use request::{Query, Request, RequestScratch, Strings, decode};
+pub use request::{Query, Request, RequestScratch, Strings, count_candidates, decode};
 pub use response::{Counts, ExplanationColumns, Reason, ResponseFields, StageTimes, Status};

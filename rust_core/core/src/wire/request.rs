@@ -12,6 +12,9 @@ use crate::limits::{
 /// Field 6, length-delimited.
 const CANDIDATE_ID_TAG: u8 = 6 << 3 | 2;
 
+/// Number of the field that there are many of.
+const CANDIDATE_IDS: u32 = 6;
+
 /// A request within bounds. Borrows from its bytes and from the scratch that it was decoded into.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -107,6 +110,19 @@ pub fn decode<'a>(bytes: &'a [u8], scratch: &'a mut RequestScratch) -> Result<Re
     })
 }
 
+/// How many candidates a serialised `RerankRequest` names, for admission: a walk over its tags, nothing is checked.
+/// What cannot be read ends the count; [`decode`] will say what is wrong with it.
+pub fn count_candidates(bytes: &[u8]) -> usize {
+    let (mut reader, mut count) = (Reader::new(bytes), 0);
+    while let Ok(Some((field, wire_type))) = reader.tag() {
+        if reader.skip(wire_type).is_err() {
+            break;
+        }
+        count += usize::from(field == CANDIDATE_IDS && wire_type == WireType::Length);
+    }
+    count
+}
+
 /// The fields as they stand on the wire, bounds unchecked.
 #[derive(Default)]
 struct Fields<'a> {
@@ -129,7 +145,7 @@ impl<'a> Fields<'a> {
         let mut reader = Reader::new(bytes);
         while let Some((field, wire_type)) = reader.tag()? {
             match (field, wire_type) {
-                (6, WireType::Length) => {
+                (CANDIDATE_IDS, WireType::Length) => {
                     let length = reader.bytes()?.len();
                     scratch.index.push(reader.offset(), length);
                     while let Some(length) = reader.short_field(CANDIDATE_ID_TAG) {
