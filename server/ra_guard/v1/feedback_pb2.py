@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ara_guard/v1/feedback.proto\x12\x0bra_guard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\rFeedbackBatch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.ra_guard.v1.FeedbackEvent\"\xc1\x02\n\rFeedbackEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nimpression\x18\x04 \x01(\x0b\x32\x17.ra_guard.v1.ImpressionH\x00\x12#\n\x05\x63lick\x18\x05 \x01(\x0b\x32\x12.ra_guard.v1.ClickH\x00\x12%\n\x06rating\x18\x06 \x01(\x0b\x32\x13.ra_guard.v1.RatingH\x00\x12+\n\tcomplaint\x18\x07 \x01(\x0b\x32\x16.ra_guard.v1.ComplaintH\x00\x12)\n\x08judgment\x18\x08 \x01(\x0b\x32\x15.ra_guard.v1.JudgmentH\x00\x42\x06\n\x04kind\"\x1b\n\nImpression\x12\r\n\x05\x64\x65pth\x18\x01 \x01(\r\"\x1d\n\x05\x43lick\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\"\x17\n\x06Rating\x12\r\n\x05stars\x18\x01 \x01(\r\"/\n\tComplaint\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"/\n\x08Judgment\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\r\n\x05grade\x18\x02 \x01(\r\"\xa6\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kSummary\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x04\x12\x12\n\nduplicates\x18\x02 \x01(\x04\x12<\n\x08rejected\x18\x03 \x03(\x0b\x32*.ra_guard.v1.FeedbackSummary.RejectedEntry\x1a/\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32P\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x44\n\x06Record\x12\x1a.ra_guard.v1.FeedbackBatch\x1a\x1c.ra_guard.v1.FeedbackSummary(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ara_guard/v1/feedback.proto\x12\x0bra_guard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\rFeedbackBatch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.ra_guard.v1.FeedbackEvent\"\xc1\x02\n\rFeedbackEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nimpression\x18\x04 \x01(\x0b\x32\x17.ra_guard.v1.ImpressionH\x00\x12#\n\x05\x63lick\x18\x05 \x01(\x0b\x32\x12.ra_guard.v1.ClickH\x00\x12%\n\x06rating\x18\x06 \x01(\x0b\x32\x13.ra_guard.v1.RatingH\x00\x12+\n\tcomplaint\x18\x07 \x01(\x0b\x32\x16.ra_guard.v1.ComplaintH\x00\x12)\n\x08judgment\x18\x08 \x01(\x0b\x32\x15.ra_guard.v1.JudgmentH\x00\x42\x06\n\x04kind\"\x1b\n\nImpression\x12\r\n\x05\x64\x65pth\x18\x01 \x01(\r\"\x1d\n\x05\x43lick\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\"\x17\n\x06Rating\x12\r\n\x05stars\x18\x01 \x01(\r\"/\n\tComplaint\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"/\n\x08Judgment\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\r\n\x05grade\x18\x02 \x01(\r\"\xb4\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kSummary\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x04\x12\x12\n\nduplicates\x18\x02 \x01(\x04\x12<\n\x08rejected\x18\x03 \x03(\x0b\x32*.ra_guard.v1.FeedbackSummary.RejectedEntry\x12\x0c\n\x04late\x18\x04 \x01(\x04\x1a/\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32P\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x44\n\x06Record\x12\x1a.ra_guard.v1.FeedbackBatch\x1a\x1c.ra_guard.v1.FeedbackSummary(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,9 +49,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JUDGMENT']._serialized_start=595
   _globals['_JUDGMENT']._serialized_end=642
   _globals['_FEEDBACKSUMMARY']._serialized_start=645
-  _globals['_FEEDBACKSUMMARY']._serialized_end=811
-  _globals['_FEEDBACKSUMMARY_REJECTEDENTRY']._serialized_start=764
-  _globals['_FEEDBACKSUMMARY_REJECTEDENTRY']._serialized_end=811
-  _globals['_FEEDBACK']._serialized_start=813
-  _globals['_FEEDBACK']._serialized_end=893
+  _globals['_FEEDBACKSUMMARY']._serialized_end=825
+  _globals['_FEEDBACKSUMMARY_REJECTEDENTRY']._serialized_start=778
+  _globals['_FEEDBACKSUMMARY_REJECTEDENTRY']._serialized_end=825
+  _globals['_FEEDBACK']._serialized_start=827
+  _globals['_FEEDBACK']._serialized_end=907
 # @@protoc_insertion_point(module_scope)

@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from ra_guard.v1 import rerank_pb2 as ra__guard_dot_v1_dot_rerank__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ra_guard/v1/plan.proto\x12\x0bra_guard.v1\x1a\x18ra_guard/v1/rerank.proto\"\xe3\x01\n\x04Plan\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x16\n\x0e\x65xperiment_key\x18\x02 \x01(\t\x12\x0c\n\x04salt\x18\x03 \x01(\t\x12\x0f\n\x07ramp_bp\x18\x04 \x01(\r\x12\x0e\n\x06killed\x18\x05 \x01(\x08\x12\x0f\n\x07lease_s\x18\x06 \x01(\r\x12-\n\x0f\x64\x65\x66\x61ult_weights\x18\x07 \x01(\x0b\x32\x14.ra_guard.v1.Weights\x12\x32\n\x0e\x64omain_weights\x18\x08 \x03(\x0b\x32\x1a.ra_guard.v1.DomainWeights\x12\x0e\n\x06spaces\x18\t \x03(\t\"F\n\rDomainWeights\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12%\n\x07weights\x18\x02 \x01(\x0b\x32\x14.ra_guard.v1.Weights\",\n\nSealedPlan\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ra_guard/v1/plan.proto\x12\x0bra_guard.v1\x1a\x18ra_guard/v1/rerank.proto\"\xc6\x02\n\x04Plan\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x16\n\x0e\x65xperiment_key\x18\x02 \x01(\t\x12\x0c\n\x04salt\x18\x03 \x01(\t\x12\x0f\n\x07ramp_bp\x18\x04 \x01(\r\x12\x0e\n\x06killed\x18\x05 \x01(\x08\x12\x0f\n\x07lease_s\x18\x06 \x01(\r\x12-\n\x0f\x64\x65\x66\x61ult_weights\x18\x07 \x01(\x0b\x32\x14.ra_guard.v1.Weights\x12\x32\n\x0e\x64omain_weights\x18\x08 \x03(\x0b\x32\x1a.ra_guard.v1.DomainWeights\x12\x0e\n\x06spaces\x18\t \x03(\t\x12\x1f\n\x04mode\x18\n \x01(\x0e\x32\x11.ra_guard.v1.Mode\x12\r\n\x05\x65poch\x18\x0b \x01(\r\x12\x19\n\x11\x66\x65\x65\x64\x62\x61\x63k_window_s\x18\x0c \x01(\r\x12\x16\n\x0eretention_days\x18\r \x01(\r\"F\n\rDomainWeights\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12%\n\x07weights\x18\x02 \x01(\x0b\x32\x14.ra_guard.v1.Weights\",\n\nSealedPlan\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06*Q\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0b\n\x07MODE_AB\x10\x01\x12\x0f\n\x0bMODE_SHADOW\x10\x02\x12\x15\n\x11MODE_INTERLEAVING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ra_guard.v1.plan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MODE']._serialized_start=512
+  _globals['_MODE']._serialized_end=593
   _globals['_PLAN']._serialized_start=66
-  _globals['_PLAN']._serialized_end=293
-  _globals['_DOMAINWEIGHTS']._serialized_start=295
-  _globals['_DOMAINWEIGHTS']._serialized_end=365
-  _globals['_SEALEDPLAN']._serialized_start=367
-  _globals['_SEALEDPLAN']._serialized_end=411
+  _globals['_PLAN']._serialized_end=392
+  _globals['_DOMAINWEIGHTS']._serialized_start=394
+  _globals['_DOMAINWEIGHTS']._serialized_end=464
+  _globals['_SEALEDPLAN']._serialized_start=466
+  _globals['_SEALEDPLAN']._serialized_end=510
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_NO_FEATURES: _ClassVar[Reason]
     REASON_MODEL_MISMATCH: _ClassVar[Reason]
     REASON_INTERNAL: _ClassVar[Reason]
+    REASON_SHADOW: _ClassVar[Reason]
 
 class Arm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -33,6 +34,7 @@ class Arm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ARM_CONTROL: _ClassVar[Arm]
     ARM_TREATMENT: _ClassVar[Arm]
     ARM_NOT_ENROLLED: _ClassVar[Arm]
+    ARM_INTERLEAVED: _ClassVar[Arm]
 
 class ExpectationSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,10 +56,12 @@ REASON_OVERLOAD: Reason
 REASON_NO_FEATURES: Reason
 REASON_MODEL_MISMATCH: Reason
 REASON_INTERNAL: Reason
+REASON_SHADOW: Reason
 ARM_UNSPECIFIED: Arm
 ARM_CONTROL: Arm
 ARM_TREATMENT: Arm
 ARM_NOT_ENROLLED: Arm
+ARM_INTERLEAVED: Arm
 EXPECTATION_SOURCE_UNSPECIFIED: ExpectationSource
 EXPECTATION_SOURCE_REQUEST: ExpectationSource
 EXPECTATION_SOURCE_QUERY_WORDS: ExpectationSource
