@@ -20,7 +20,9 @@ from ra_guard.errors import RaGuardError
 from ra_guard.v1 import experiment_pb2, rerank_pb2
 
 DEFAULT_TIMEOUT_S = 1.0
-ADMIN_TIMEOUT_S = 10.0
+ADMIN_TIMEOUT_S = 3700.0
+"""Longer than the longest lease."""
+EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
 
 # Five attempts within about 0.4 s: enough for a killed worker's callers to reach another one, too short to hide
 # that nobody is there.
@@ -31,8 +33,8 @@ _RETRY = {
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-# Resume is left out: its repetition would be answered with "already live".
-_IDEMPOTENT_ADMIN = ("Get", "List", "Ramp", "Kill", "Assign")
+# Of the control path only what may be said twice: a repeated resume would be answered with "already live".
+_IDEMPOTENT_ADMIN = ("Preview", "Get", "List", "Kill", "RollBack", "Assign", "GetPlan")
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -60,7 +62,8 @@ class CallFailed(RaGuardError, grpc.RpcError):
     """A call that the server refused, or that never reached it."""
 
     def __init__(self, code: grpc.StatusCode, details: str, address: str) -> None:
-        if code is grpc.StatusCode.UNAVAILABLE:
+        # Our servers word their own refusals like all others; gRPC's are those of a connection.
+        if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("found "):
             message = (
                 f"found nobody at {address} ({details}), wanted a running server; start one or name the address it has"
             )
@@ -133,9 +136,10 @@ def rerank_request(**fields: Unpack[RerankFields]) -> rerank_pb2.RerankRequest:
 class Client:
     """A channel to one address, its deadlines and its errors. Usable as a context manager."""
 
-    def __init__(self, address: str, *, timeout_s: float) -> None:
+    def __init__(self, address: str, *, timeout_s: float, token: str = "") -> None:
         self.address = address
         self.timeout_s = timeout_s
+        self._token = token
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
     def close(self) -> None:
@@ -160,11 +164,15 @@ class Client:
         def invoke(message: Message, timeout_s: float | None) -> _Response:
             timeout = self.timeout_s if timeout_s is None else timeout_s
             try:
-                return call(message, timeout=timeout, metadata=_trace_context())
+                return call(message, timeout=timeout, metadata=self._metadata())
             except grpc.RpcError as error:
                 raise self._failed(error) from error
 
         return invoke
+
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        context = _trace_context()
+        return (*(context or ()), ("authorization", f"Bearer {self._token}")) if self._token else context
 
     def _failed(self, error: grpc.RpcError) -> CallFailed:
         # Every error that grpc raises from a call is also a grpc.Call, which its annotations do not say.
@@ -212,43 +220,139 @@ class RerankClient(Client):
             raise self._failed(error) from error
 
 
-class ExperimentClient(Client):
-    """The control path over the wire: one method for each RPC that the server has. All raise CallFailed."""
+class ExperimentClient:
+    """The control plane over the wire: one method for each unary RPC, named after it. All raise CallFailed.
 
-    def __init__(self, address: str, *, timeout_s: float = ADMIN_TIMEOUT_S) -> None:
-        super().__init__(address, timeout_s=timeout_s)
-        wire = experiment_pb2
-        service = "/ra_guard.v1.ExperimentAdmin"
-        self._get = self._unary(f"{service}/Get", wire.GetRequest, wire.GetResponse)
-        self._list = self._unary(f"{service}/List", wire.ListRequest, wire.ListResponse)
-        self._ramp = self._unary(f"{service}/Ramp", wire.RampRequest, wire.RampResponse)
-        self._kill = self._unary(f"{service}/Kill", wire.KillRequest, wire.KillResponse)
-        self._resume = self._unary(f"{service}/Resume", wire.ResumeRequest, wire.ResumeResponse)
-        self._assign = self._unary(f"{service}/Assign", wire.AssignRequest, wire.AssignResponse)
+    ``addresses`` are instances of one control plane, separated by commas: calls go to the one that holds the writer
+    lease. ``token`` is sent as bearer token. A change is answered when every replica has heard, which may take as long
+    as a lease: hence the long ``timeout_s``.
+    """
+
+    def __init__(self, addresses: str, *, token: str = "", timeout_s: float = ADMIN_TIMEOUT_S) -> None:
+        self._clients = [_AdminClient(address, token, timeout_s) for address in split_addresses(addresses)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every channel."""
+        for client in self._clients:
+            client.close()
+
+    def preview(self, request: experiment_pb2.PreviewRequest) -> experiment_pb2.PreviewResponse:
+        """What applying a definition would change."""
+        return self._ask("Preview", request, experiment_pb2.PreviewResponse)
+
+    def apply(self, request: experiment_pb2.ApplyRequest) -> experiment_pb2.ApplyResponse:
+        """Stores a definition."""
+        return self._ask("Apply", request, experiment_pb2.ApplyResponse)
 
     def get(self, request: experiment_pb2.GetRequest) -> experiment_pb2.GetResponse:
         """One experiment with its plan, latest changes and replicas."""
-        return self._get(request, None)
+        return self._ask("Get", request, experiment_pb2.GetResponse)
 
     def list(self, request: experiment_pb2.ListRequest) -> experiment_pb2.ListResponse:
         """Every stored experiment."""
-        return self._list(request, None)
+        return self._ask("List", request, experiment_pb2.ListResponse)
 
     def ramp(self, request: experiment_pb2.RampRequest) -> experiment_pb2.RampResponse:
         """Sets the share of users in each arm."""
-        return self._ramp(request, None)
+        return self._ask("Ramp", request, experiment_pb2.RampResponse)
+
+    def approve(self, request: experiment_pb2.ApproveRequest) -> experiment_pb2.ApproveResponse:
+        """Allows the ramp to reach a stage."""
+        return self._ask("Approve", request, experiment_pb2.ApproveResponse)
 
     def kill(self, request: experiment_pb2.KillRequest) -> experiment_pb2.KillResponse:
-        """Serves the baseline to everyone; answered once the worker that took the call has swapped."""
-        return self._kill(request, None)
+        """Serves the baseline to everyone; answered once no replica serves an older plan."""
+        return self._ask("Kill", request, experiment_pb2.KillResponse)
 
     def resume(self, request: experiment_pb2.ResumeRequest) -> experiment_pb2.ResumeResponse:
         """Ends a kill, in a new epoch."""
-        return self._resume(request, None)
+        return self._ask("Resume", request, experiment_pb2.ResumeResponse)
+
+    def roll_back(self, request: experiment_pb2.RollBackRequest) -> experiment_pb2.RollBackResponse:
+        """A kill that also closes the epoch."""
+        return self._ask("RollBack", request, experiment_pb2.RollBackResponse)
 
     def assign(self, request: experiment_pb2.AssignRequest) -> experiment_pb2.AssignResponse:
         """Explains where one user stands."""
-        return self._assign(request, None)
+        return self._ask("Assign", request, experiment_pb2.AssignResponse)
+
+    def get_plan(self, request: experiment_pb2.GetPlanRequest) -> experiment_pb2.GetPlanResponse:
+        """A plan by its revision."""
+        return self._ask("GetPlan", request, experiment_pb2.GetPlanResponse)
+
+    def _ask(self, method: str, request: Message, response: type[_Response]) -> _Response:
+        """The first answer of an instance that is not merely waiting for the writer lease."""
+        *others, last = self._clients
+        for client in others:
+            try:
+                return client.ask(method, request, response)
+            except CallFailed as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+        return last.ask(method, request, response)
+
+
+class _AdminClient(Client):
+    """One instance of the control plane."""
+
+    def __init__(self, address: str, token: str, timeout_s: float) -> None:
+        super().__init__(address, timeout_s=timeout_s, token=token)
+
+    def ask(self, method: str, request: Message, response: type[_Response]) -> _Response:
+        """One unary call."""
+        return self._unary(f"/{EXPERIMENT_ADMIN}/{method}", type(request), response)(request, None)
+
+
+class ControlSource(Client):
+    """One instance of the control plane as a replica's feed speaks to it; see `ra_guard.experiments.feed`."""
+
+    def __init__(self, address: str, *, token: str, timeout_s: float) -> None:
+        super().__init__(address, timeout_s=timeout_s, token=token)
+        wire = experiment_pb2
+        self._poll = self._unary(f"/{EXPERIMENT_ADMIN}/Poll", wire.PollRequest, wire.PollResponse)
+        self._watch = self._channel.stream_stream(
+            f"/{EXPERIMENT_ADMIN}/Watch",
+            request_serializer=wire.WatchRequest.SerializeToString,
+            response_deserializer=wire.WatchResponse.FromString,
+        )
+
+    def poll(self, word: experiment_pb2.WatchRequest, timeout_s: float) -> experiment_pb2.WatchResponse:
+        """One exchange. Raises CallFailed."""
+        return self._poll(experiment_pb2.PollRequest(word=word), timeout_s).answer
+
+    def watch(self, words: Iterator[experiment_pb2.WatchRequest]) -> "WatchCall":
+        """Opens a stream."""
+        return WatchCall(self._watch(words, metadata=self._metadata()), self._failed)
+
+
+class WatchCall:
+    """An open Watch stream."""
+
+    def __init__(self, call: Any, failed: Callable[[grpc.RpcError], CallFailed]) -> None:
+        self._call = call
+        self._failed = failed
+
+    def answers(self) -> Iterator[experiment_pb2.WatchResponse]:
+        """Until the stream ends. Raises CallFailed."""
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise self._failed(error) from error
+
+    def cancel(self) -> None:
+        """Ends it."""
+        self._call.cancel()
+
+
+def split_addresses(addresses: str) -> list[str]:
+    """``a:1, b:2`` as a list."""
+    return [address.strip() for address in addresses.split(",") if address.strip()]
 
 
 def _trace_context() -> tuple[tuple[str, str], ...] | None:

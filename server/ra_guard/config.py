@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ra_guard.errors import ConfigError
 
@@ -46,8 +46,8 @@ class Server(Section):
     event_engine_listener: bool
 
     def address(self, port: int) -> str:
-        """Host and port as gRPC and people write them: an IPv6 host in brackets."""
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        """Host and port as gRPC and people write them."""
+        return address_of(self.host, port)
 
 
 class Worker(Section):
@@ -57,11 +57,34 @@ class Worker(Section):
     restart_backoff_s: Annotated[float, Field(ge=0.05, le=60)]
 
 
+class Control(Section):
+    """The control plane: where it is, and how one runs."""
+
+    address: str
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    store: str
+    writer_lease_s: Annotated[float, Field(ge=1, le=600)]
+    tokens: str
+    token: str
+    flag_provider: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.]+:[A-Za-z0-9_]+)?$")]
+    flag_poll_s: Annotated[float, Field(ge=0.05, le=60)]
+    heartbeat_s: Annotated[float, Field(ge=0.05, le=10)]
+    silence_s: Annotated[float, Field(ge=0.1, le=5)]
+    start_wait_s: Annotated[float, Field(ge=0, le=600)]
+    metrics_port: Port
+
+    @model_validator(mode="after")
+    def _speaks_before_it_is_taken_for_dead(self) -> "Control":
+        if self.silence_s <= self.heartbeat_s:
+            raise ValueError(f"silence_s must be longer than heartbeat_s, found {self.silence_s} and {self.heartbeat_s}")
+        return self
+
+
 class Experiment(Section):
-    """Where plans come from."""
+    """Which experiment this server takes part in, and under which name."""
 
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    poll_s: Annotated[float, Field(ge=0.05, le=5)]
     replica: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,60})?$")]
 
 
@@ -124,6 +147,7 @@ class Settings(Section):
     state_dir: Path
     server: Server
     worker: Worker
+    control: Control
     experiment: Experiment
     gallery: Gallery
     triton: Triton
@@ -142,9 +166,14 @@ class Settings(Section):
         return Path(self.log.candidate_dir) if self.log.candidate_dir else self.state_dir / "logs" / "candidates"
 
     @property
-    def control_dir(self) -> Path:
-        """Plans and history of every experiment, a folder each."""
-        return self.state_dir / "control"
+    def store_url(self) -> str:
+        """Where the control plane keeps definitions, revisions and the ledger."""
+        return self.control.store or f"sqlite:///{(self.state_dir / 'control' / 'control.db').absolute()}"
+
+    @property
+    def plan_dir(self) -> Path:
+        """Plans that this machine served, beside the logs that were written under them."""
+        return self.state_dir / "run" / "plans"
 
     @property
     def models_dir(self) -> Path:
@@ -168,6 +197,11 @@ class Settings(Section):
     def run_dir(self) -> Path:
         """What running processes leave for each other."""
         return self.state_dir / "run"
+
+
+def address_of(host: str, port: int) -> str:
+    """Host and port as gRPC and people write them: an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def default_toml() -> str:

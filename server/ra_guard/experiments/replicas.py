@@ -1,154 +1,140 @@
-"""The worker's side: a watcher that swaps plans into the engine, and the board on which workers report.
+"""The control plane's view of its replicas: what each holds, when it last spoke, and who still has to hear.
 
-Contact with the control plane means, for a plan in a file, that the file could be read and holds. Each such poll
-renews the engine's lease; while it fails, the lease runs out and the worker serves the baseline by itself. Ages
-compare clocks of different processes, so every clock here is the machine's wall clock.
+A replica's lease runs from its own question to the control plane, and is granted only while it holds the revision
+in force. So a word heard here bounds the lease from above, by a steady clock of this process alone: no clock of
+another machine enters.
 """
 
-import json
-import re
 import threading
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from ra_guard.experiments.model import REPORT_EVERY_S, BadReplica, Replica
-from ra_guard.experiments.publish import Clock, PlanFile, utc_now
+from ra_guard.experiments.model import BadReplica, Replica, is_replica_name
 
-POLL_S = 0.25
-REPORT_EVERY = timedelta(seconds=REPORT_EVERY_S)
-FORGET_AFTER = timedelta(hours=1)
-"""Reports this old are of workers that died without retiring: as long as the longest lease."""
+FORGET_AFTER_S = 3600.0
+"""A replica silent for this long is no longer listed: as long as the longest lease."""
+MAX_REPLICAS = 4096
+"""Names kept for one experiment, so that a client which makes up names cannot fill the memory."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+Clock = Callable[[], float]
 
 
-class PlanSink(Protocol):
-    """What the watcher needs of an engine; `ra_guard._core.Engine` is one."""
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Where a change stands among the replicas, by name. It is done when none is waiting."""
 
-    def publish_plan(self, sealed: bytes) -> int: ...
-    def renew_lease(self) -> None: ...
-    def plan_revision(self) -> int: ...
-    def plan_age_s(self) -> float | None: ...
+    acked: tuple[str, ...]
+    """Hold the revision."""
+    expired: tuple[str, ...]
+    """Do not, and whatever they held before is without a lease: they serve the baseline by themselves."""
+    waiting: tuple[str, ...]
+    """May still serve an older plan."""
 
-
-class ReplicaBoard:
-    """Reports of all workers of one experiment, one small file each, replaced atomically and never fsynced."""
-
-    def __init__(self, folder: Path, *, clock: Clock = utc_now) -> None:
-        self._folder = folder
-        self._clock = clock
-
-    def report(self, replica: str, revision: int, at: datetime) -> None:
-        """Says that ``replica`` serves ``revision`` and had contact ``at``. Raises BadReplica, OSError."""
-        if not _NAME.fullmatch(replica):
-            raise BadReplica(
-                found=f"replica {replica!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="set experiment.replica"
-            )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{replica}.tmp"
-        temporary.write_text(json.dumps({"replica": replica, "revision": revision, "at": at.isoformat()}))
-        temporary.replace(self._path(replica))
-
-    def retire(self, replica: str) -> None:
-        """Withdraws a report: the worker answers no more calls."""
-        self._path(replica).unlink(missing_ok=True)
-
-    def forget_dead(self) -> None:
-        """Removes reports that no lease can cover any more."""
-        for seen in self.read():
-            if seen.age_s > FORGET_AFTER.total_seconds():
-                self.retire(seen.replica)
-
-    def read(self) -> tuple[Replica, ...]:
-        """Every report, by name. One that vanishes or cannot be read while we look is a replica not heard from."""
-        now = self._clock()
-        found = (self._read(path, now) for path in sorted(self._folder.glob("*.json")))
-        return tuple(replica for replica in found if replica is not None)
-
-    def _read(self, path: Path, now: datetime) -> Replica | None:
-        try:
-            report = json.loads(path.read_bytes())
-            age_s = (now - datetime.fromisoformat(report["at"])).total_seconds()
-            return Replica(str(report["replica"]), int(report["revision"]), max(0.0, age_s))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _path(self, replica: str) -> Path:
-        return self._folder / f"{replica}.json"
+    @property
+    def done(self) -> bool:
+        """Nobody serves an older plan any more."""
+        return not self.waiting
 
 
-class PlanWatcher:
-    """Keeps one worker's engine on the published plan. `poll` may be called from any thread."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    revision: int
+    spoke_s: float
+    held_s: float
+    """When it last spoke while it held the revision then in force: no lease of its plan began later."""
 
-    def __init__(
-        self,
-        plan: PlanFile,
-        engine: PlanSink,
-        board: ReplicaBoard,
-        replica: str,
-        *,
-        ensure: Callable[[], object] = lambda: None,
-        clock: Clock = utc_now,
-    ) -> None:
-        """``ensure`` is called until it succeeds once.
 
-        Before that no plan is served: an experiment whose history does not hold is one that nobody could kill.
-        """
-        self._plan = plan
-        self._ensure = ensure
-        self._ensured = False
-        self._engine = engine
-        self._board = board
-        self._replica = replica
-        self._clock = clock
-        self._turn = threading.Lock()
-        self._swapped: bytes | None = None
-        self._reported_at: datetime | None = None
+class Replicas:
+    """The replicas of every experiment. Thread-safe."""
 
-    def poll(self) -> int:
-        """Looks once: swaps a new plan in or renews the lease, reports, and returns the revision in force.
+    def __init__(self, steady: Clock) -> None:
+        self._steady = steady
+        self._seen: dict[str, dict[str, _Seen]] = defaultdict(dict)
+        self._changed = threading.Condition()
 
-        A file that is missing is no contact. Raises what ``ensure`` raises, PlanUnreadable or `_core.PlanError` when
-        the plan does not hold, OSError when the report cannot be written; the engine keeps its plan and, without
-        contact, loses its lease.
-        """
-        with self._turn:
-            if not self._ensured:
-                self._ensure()
-                self._ensured = True
-            sealed = self._plan.read()
-            if sealed is None:
-                return self._engine.plan_revision()
-            # The bytes are compared, not the file's times: a plan is a few hundred bytes, and two plans within
-            # one tick of the file system's clock must not look like one.
-            swap = sealed != self._swapped
-            if swap:
-                self._engine.publish_plan(sealed)
-                self._swapped = sealed
+    def hear(self, key: str, replica: str, revision: int, in_force: int) -> None:
+        """A replica says which revision it holds. Raises BadReplica for a name that is none, or one too many."""
+        now_s = self._steady()
+        with self._changed:
+            seen = self._seen[key]
+            before = seen.get(replica)
+            if before is None:
+                _require_room(seen, replica)
+            held_s = now_s if revision == in_force or before is None else before.held_s
+            seen[replica] = _Seen(revision, now_s, held_s)
+            if before is None or before.revision != revision:
+                self._changed.notify_all()
+
+    def leave(self, key: str, replica: str) -> None:
+        """A replica answers no more calls."""
+        with self._changed:
+            self._seen[key].pop(replica, None)
+            self._changed.notify_all()
+
+    def expect(self, key: str, known: Mapping[str, int]) -> None:
+        """Replicas that spoke to another control plane, perhaps a moment ago: each counts as having spoken now."""
+        now_s = self._steady()
+        with self._changed:
+            for replica, revision in known.items():
+                self._seen[key].setdefault(replica, _Seen(revision, now_s, now_s))
+
+    def forget_silent(self, key: str) -> None:
+        """Drops those that were silent for longer than any lease."""
+        limit_s = self._steady() - FORGET_AFTER_S
+        with self._changed:
+            self._seen[key] = {name: seen for name, seen in self._seen[key].items() if seen.spoke_s >= limit_s}
+
+    def listed(self, key: str) -> tuple[Replica, ...]:
+        """Every replica, by name."""
+        now_s = self._steady()
+        with self._changed:
+            found = sorted(self._seen[key].items())
+        return tuple(Replica(name, seen.revision, now_s - seen.spoke_s) for name, seen in found)
+
+    def revisions(self, key: str) -> dict[str, int]:
+        """What each holds, by name."""
+        with self._changed:
+            return {name: seen.revision for name, seen in self._seen[key].items()}
+
+    def rollout(self, key: str, revision: int, lease_s: float) -> Rollout:
+        """Where ``revision`` stands; ``lease_s`` is the longest lease that an older plan may have granted."""
+        with self._changed:
+            return self._rollout(key, revision, lease_s)
+
+    def wait(self, key: str, revision: int, lease_s: float, timeout_s: float) -> Rollout:
+        """Blocks until nobody serves an older plan than ``revision``, or the time is up."""
+        deadline_s = self._steady() + timeout_s
+        with self._changed:
+            while True:
+                found = self._rollout(key, revision, lease_s)
+                now_s = self._steady()
+                if found.done or now_s >= deadline_s:
+                    return found
+                ends_s = [self._seen[key][name].held_s + lease_s for name in found.waiting]
+                self._changed.wait(max(0.001, min(deadline_s, *ends_s) - now_s))
+
+    def _rollout(self, key: str, revision: int, lease_s: float) -> Rollout:
+        now_s = self._steady()
+        found = Rollout((), (), ())
+        for name, seen in sorted(self._seen[key].items()):
+            if seen.revision >= revision:
+                found = replace(found, acked=(*found.acked, name))
+            elif now_s - seen.held_s > lease_s:
+                found = replace(found, expired=(*found.expired, name))
             else:
-                self._engine.renew_lease()
-            self._report_if_due(REPORT_EVERY if not swap else timedelta(0))
-            return self._engine.plan_revision()
+                found = replace(found, waiting=(*found.waiting, name))
+        return found
 
-    def run(self, stop: threading.Event, on_error: Callable[[BaseException], None], poll_s: float = POLL_S) -> None:
-        """Polls until ``stop`` is set, then withdraws the worker's report. Errors go to ``on_error``, once a poll."""
-        while not stop.wait(poll_s):
-            try:
-                self.poll()
-            except BaseException as error:  # noqa: BLE001  (whatever it is, the next poll must happen)
-                on_error(error)
-        self._board.retire(self._replica)
 
-    def plan_age_s(self) -> float | None:
-        """Seconds since the engine's last contact with the control plane."""
-        return self._engine.plan_age_s()
-
-    def _report_if_due(self, every: timedelta) -> None:
-        now = self._clock()
-        if self._reported_at is None:
-            self._board.forget_dead()
-        if self._reported_at is None or not timedelta(0) <= now - self._reported_at < every:
-            self._board.report(self._replica, self._engine.plan_revision(), now)
-            self._reported_at = now
+def _require_room(seen: Mapping[str, _Seen], replica: str) -> None:
+    if not is_replica_name(replica):
+        raise BadReplica(
+            found=f"replica {replica!r}",
+            wanted="1..64 of [A-Za-z0-9_.-], the first no dot",
+            cure="set experiment.replica",
+        )
+    if len(seen) >= MAX_REPLICAS:
+        raise BadReplica(
+            found=f"{len(seen)} replicas listed", wanted=f"at most {MAX_REPLICAS}", cure="give replicas lasting names"
+        )

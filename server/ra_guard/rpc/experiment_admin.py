@@ -1,35 +1,27 @@
-"""ExperimentAdmin: the control path on the wire. Protobuf classes and generic handlers; nothing here is hot.
+"""ExperimentAdmin as messages: one method for each unary RPC, from message to message and without gRPC.
 
-`ExperimentAdmin` has one method for each RPC that exists so far, from message to message and without gRPC, so that
-an operator's command can run the same code on a state folder when no server answers. RPCs without a method are not
-registered and answer UNIMPLEMENTED.
+So an operator's command can run the same code on a store when no control plane answers.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import grpc
-from google.protobuf import message_factory, timestamp_pb2
+from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
 from ra_guard import _core
-from ra_guard.experiments.model import (
-    Arm,
-    Author,
-    BadUnit,
-    Change,
-    Experiment,
-    ExperimentError,
-    arm_of,
-    hash_seed,
-)
-from ra_guard.experiments.publish import ControlFolder, Publisher, plan_of
-from ra_guard.experiments.replicas import ReplicaBoard
+from ra_guard.experiments.allocation import Arm, arm_of, hash_seed
+from ra_guard.experiments.control_store import Entry
+from ra_guard.experiments.definition import differences
+from ra_guard.experiments.errors import BadUnit
+from ra_guard.experiments.flag import FlagReading
+from ra_guard.experiments.model import Author, Experiment, Pace
+from ra_guard.experiments.plane import Changed, ControlPlane, Spread
+from ra_guard.experiments.publish import plan_of
+from ra_guard.rpc.auth import Principal
 from ra_guard.v1 import experiment_pb2 as wire
-from ra_guard.v1 import rerank_pb2
+from ra_guard.v1 import plan_pb2, rerank_pb2
 
-MAX_HISTORY = 100
-"""Changes that an answer carries, the latest ones; the file keeps all."""
 MAX_UNIT_BYTES = 128
 
 _ARMS = {
@@ -37,96 +29,143 @@ _ARMS = {
     Arm.CONTROL: rerank_pb2.ARM_CONTROL,
     Arm.NOT_ENROLLED: rerank_pb2.ARM_NOT_ENROLLED,
 }
+_PACES = {
+    wire.PACE_UNSPECIFIED: Pace.STAGE_BY_STAGE,
+    wire.PACE_SKIPPING_STAGES: Pace.SKIPPING_STAGES,
+}
+_METHODS = {
+    "Preview": "preview",
+    "Apply": "apply",
+    "Get": "get",
+    "List": "list",
+    "Ramp": "ramp",
+    "Approve": "approve",
+    "Kill": "kill",
+    "Resume": "resume",
+    "RollBack": "roll_back",
+    "Assign": "assign",
+    "GetPlan": "get_plan",
+}
 
-
-class OwnReplica(Protocol):
-    """The worker that answers the call; `ra_guard.experiments.replicas.PlanWatcher` is one."""
-
-    def poll(self) -> int: ...
-    def plan_age_s(self) -> float | None: ...
+_NOBODY = Principal(None)
 
 
 class ExperimentAdmin:
-    """Answers ExperimentAdmin's messages over a control folder.
+    """Answers messages over a control plane. Methods raise what the plane raises; see `ra_guard.v1.ExperimentAdmin`."""
 
-    ``replica`` is the answering worker: it swaps a change in before the change is acknowledged. None outside a
-    server.
-    """
+    def __init__(self, plane: ControlPlane, holder: Callable[[], wire.Writer | None] = lambda: None) -> None:
+        self._plane = plane
+        self._holder = holder
 
-    def __init__(self, control: ControlFolder, replica: OwnReplica | None = None) -> None:
-        self._control = control
-        self._replica = replica
+    def method(self, name: str) -> Callable[[Any, Principal], Message]:
+        """The method that answers an RPC."""
+        found: Callable[[Any, Principal], Message] = getattr(self, _METHODS[name])
+        return found
 
-    def get(self, request: wire.GetRequest) -> wire.GetResponse:
-        """One experiment with its plan, latest changes and replicas."""
-        return wire.GetResponse(experiment=self._experiment(request.key))
-
-    def list(self, request: wire.ListRequest) -> wire.ListResponse:  # noqa: ARG002  (has no fields)
-        """Every stored experiment, by key."""
-        return wire.ListResponse(experiments=[self._experiment(key) for key in self._control.stored_keys()])
-
-    def ramp(self, request: wire.RampRequest) -> wire.RampResponse:
-        """Sets the share of users in each arm."""
-        author = Author(request.who, request.why)
-        self._publish(request.key, lambda publisher: publisher.ramp(request.ramp_bp, author))
-        return wire.RampResponse(experiment=self._experiment(request.key))
-
-    def kill(self, request: wire.KillRequest) -> wire.KillResponse:
-        """Serves the baseline to everyone; this worker has swapped when it returns."""
-        author = Author(request.who, request.why)
-        self._publish(request.key, lambda publisher: publisher.kill(author))
-        return wire.KillResponse(experiment=self._experiment(request.key))
-
-    def resume(self, request: wire.ResumeRequest) -> wire.ResumeResponse:
-        """Ends a kill, in a new epoch at ramp 0."""
-        author = Author(request.who, request.why)
-        self._publish(request.key, lambda publisher: publisher.resume(author))
-        return wire.ResumeResponse(experiment=self._experiment(request.key))
-
-    def assign(self, request: wire.AssignRequest) -> wire.AssignResponse:
-        """Where one unit stands: by the hash alone, and as it is served now by this worker."""
-        require_unit(request.unit)
-        experiment = self._control.open(request.key).current()
-        bucket = _core.bucket(hash_seed(experiment.key, experiment.salt), request.unit)
-        arm = arm_of(bucket, experiment.ramp_bp)
-        reason = self._reason(experiment, arm)
-        baseline = arm is Arm.TREATMENT and reason != rerank_pb2.REASON_UNSPECIFIED
-        return wire.AssignResponse(
-            bucket=bucket, arm=_ARMS[arm], served_arm=_ARMS[Arm.CONTROL if baseline else arm], reason=reason
+    def preview(self, request: wire.PreviewRequest, _: Principal = _NOBODY) -> wire.PreviewResponse:
+        """What applying a definition would change."""
+        before, after = self._plane.preview(request.definition)
+        return wire.PreviewResponse(
+            key=after.definition.key,
+            revision=0 if before is None else before.revision,
+            differences=differences(None if before is None else before.definition, after.definition),
         )
 
-    def _publish(self, key: str, change: Callable[[Publisher], Experiment]) -> None:
-        change(self._control.open(key))
-        if self._replica is not None:
-            self._replica.poll()
+    def apply(self, request: wire.ApplyRequest, principal: Principal = _NOBODY) -> wire.ApplyResponse:
+        """Stores a definition."""
+        author = Author(principal.signs(request.who), request.why)
+        changed = self._plane.apply(request.definition, author, request.expected_revision)
+        return wire.ApplyResponse(**self._outcome(changed))
 
-    def _experiment(self, key: str) -> wire.Experiment:
-        revisions = self._control.open(key).revisions()
-        experiment = revisions[-1].experiment
-        board = ReplicaBoard(self._control.folder(key) / "replicas")
+    def get(self, request: wire.GetRequest, _: Principal = _NOBODY) -> wire.GetResponse:
+        """One experiment with its plan, latest changes and replicas."""
+        return wire.GetResponse(experiment=self._experiment(self._plane.current(request.key)))
+
+    def list(self, _: wire.ListRequest, __: Principal = _NOBODY) -> wire.ListResponse:
+        """Every stored experiment, by key."""
+        current = map(self._plane.current, self._plane.keys())
+        return wire.ListResponse(experiments=[self._experiment(experiment) for experiment in current])
+
+    def ramp(self, request: wire.RampRequest, principal: Principal = _NOBODY) -> wire.RampResponse:
+        """Sets the share of users in each arm."""
+        author = Author(principal.signs(request.who), request.why)
+        pace, expected = _PACES[request.pace], request.expected_revision or None
+        return wire.RampResponse(**self._outcome(self._plane.ramp(request.key, request.ramp_bp, pace, author, expected)))
+
+    def approve(self, request: wire.ApproveRequest, principal: Principal = _NOBODY) -> wire.ApproveResponse:
+        """Allows the ramp to reach a stage."""
+        author, expected = Author(principal.signs(request.who), request.why), request.expected_revision or None
+        return wire.ApproveResponse(
+            **self._outcome(self._plane.approve(request.key, request.ramp_bp, author, expected))
+        )
+
+    def kill(self, request: wire.KillRequest, principal: Principal = _NOBODY) -> wire.KillResponse:
+        """Serves the baseline to everyone."""
+        author = Author(principal.signs(request.who), request.why)
+        return wire.KillResponse(**self._outcome(self._plane.kill(request.key, author)))
+
+    def resume(self, request: wire.ResumeRequest, principal: Principal = _NOBODY) -> wire.ResumeResponse:
+        """Ends a kill, in a new epoch at ramp 0."""
+        author, expected = Author(principal.signs(request.who), request.why), request.expected_revision or None
+        return wire.ResumeResponse(**self._outcome(self._plane.resume(request.key, author, expected)))
+
+    def roll_back(self, request: wire.RollBackRequest, principal: Principal = _NOBODY) -> wire.RollBackResponse:
+        """A kill that closes the epoch."""
+        author = Author(principal.signs(request.who), request.why)
+        return wire.RollBackResponse(**self._outcome(self._plane.roll_back(request.key, author)))
+
+    def assign(self, request: wire.AssignRequest, _: Principal = _NOBODY) -> wire.AssignResponse:
+        """Where one unit stands: by the hash alone, and as a replica with a live lease serves it."""
+        require_unit(request.unit)
+        experiment = self._plane.current(request.key)
+        bucket = _core.bucket(hash_seed(experiment.definition.key, experiment.salt), request.unit)
+        arm = arm_of(bucket, experiment.ramp_bp)
+        served, reason = served_to(arm, experiment)
+        return wire.AssignResponse(bucket=bucket, arm=_ARMS[arm], served_arm=served, reason=reason)
+
+    def get_plan(self, request: wire.GetPlanRequest, _: Principal = _NOBODY) -> wire.GetPlanResponse:
+        """A plan by its revision, as it was published."""
+        sealed = self._plane.plan(request.key, request.revision)
+        return wire.GetPlanResponse(plan=plan_pb2.SealedPlan.FromString(sealed))
+
+    def _outcome(self, changed: Changed) -> dict[str, Message]:
+        """Waits for the replicas."""
+        spread = self._plane.wait(changed)
+        return {"experiment": self._experiment(changed.after), "spread": _spread(spread)}
+
+    def _experiment(self, experiment: Experiment) -> wire.Experiment:
+        key = experiment.definition.key
+        flag = self._plane.flag(key)
         return wire.Experiment(
-            key=experiment.key,
+            key=key,
             plan=plan_of(experiment),
             epoch=experiment.epoch,
-            history=[_change(revision.change) for revision in revisions[-MAX_HISTORY:]],
+            history=map(_change, self._plane.ledger(key)),
             replicas=[
-                wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s) for seen in board.read()
+                wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s)
+                for seen in self._plane.replicas.listed(key)
             ],
+            definition=experiment.definition.text,
+            approved_bp=experiment.approved_bp,
+            rolled_back=experiment.rolled_back,
+            flag=None if flag is None else _flag(flag),
+            writer=self._holder(),
         )
 
-    def _reason(self, experiment: Experiment, arm: Arm) -> rerank_pb2.Reason:
-        """The data path's order of causes: killed, lease, arm."""
-        if experiment.killed:
-            return rerank_pb2.REASON_KILLED
-        if self._replica is not None and not _live(self._replica.plan_age_s(), experiment.lease_s):
-            return rerank_pb2.REASON_LEASE_EXPIRED
-        if arm is Arm.CONTROL:
-            return rerank_pb2.REASON_CONTROL
-        return rerank_pb2.REASON_UNSPECIFIED if arm is Arm.TREATMENT else rerank_pb2.REASON_NOT_ENROLLED
 
-
-def _live(age_s: float | None, lease_s: int) -> bool:
-    return age_s is not None and age_s <= lease_s
+def served_to(arm: Arm, experiment: Experiment) -> tuple["rerank_pb2.Arm", "rerank_pb2.Reason"]:
+    """What users of an arm are served under a plan, in the data path's order of causes: killed, then arm and mode."""
+    if arm is Arm.NOT_ENROLLED:
+        return _ARMS[arm], rerank_pb2.REASON_KILLED if experiment.killed else rerank_pb2.REASON_NOT_ENROLLED
+    if experiment.killed:
+        return rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_KILLED
+    mode = plan_of(experiment).mode
+    if mode == plan_pb2.MODE_SHADOW:
+        return rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_SHADOW
+    if mode == plan_pb2.MODE_INTERLEAVING:
+        return rerank_pb2.ARM_INTERLEAVED, rerank_pb2.REASON_UNSPECIFIED
+    reason = rerank_pb2.REASON_CONTROL if arm is Arm.CONTROL else rerank_pb2.REASON_UNSPECIFIED
+    return _ARMS[arm], reason
 
 
 def require_unit(unit: str) -> None:
@@ -139,36 +178,21 @@ def require_unit(unit: str) -> None:
         )
 
 
-def _change(change: Change) -> wire.Change:
+def _change(entry: Entry) -> wire.Change:
     at = timestamp_pb2.Timestamp()
-    at.FromDatetime(change.at)
-    return wire.Change(revision=change.revision, at=at, who=change.who, why=change.why, what=change.what)
+    at.FromDatetime(entry.at)
+    return wire.Change(
+        revision=entry.revision, at=at, who=entry.who, why=entry.why, what=entry.what, numbers=entry.numbers
+    )
 
 
-def experiment_admin_handlers(service: ExperimentAdmin) -> grpc.GenericRpcHandler:
-    """The service's RPCs for `grpc.Server.add_generic_rpc_handlers`."""
-    descriptor = wire.DESCRIPTOR.services_by_name["ExperimentAdmin"]
-    methods = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            _answering(getattr(service, method.name.lower())),
-            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-            response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
-        )
-        for method in descriptor.methods
-        if hasattr(service, method.name.lower())
-    }
-    return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
+def _spread(spread: Spread) -> wire.Spread:
+    rollout = spread.rollout
+    return wire.Spread(
+        acked=rollout.acked, expired=rollout.expired, waiting=rollout.waiting, seconds=spread.seconds
+    )
 
 
-def _answering(answer: Callable[[Any], Message]) -> Callable[[Any, grpc.ServicerContext], Message]:
-    def handle(request: Any, context: grpc.ServicerContext) -> Message:
-        try:
-            return answer(request)
-        except ExperimentError as error:
-            context.abort(grpc.StatusCode[error.status_code], str(error))
-        except OSError as error:
-            context.abort(
-                grpc.StatusCode.INTERNAL, f"found {error}, wanted a writable state folder; check disk and permissions"
-            )
-
-    return handle
+def _flag(reading: FlagReading) -> wire.Flag:
+    state = wire.FlagState.Value(f"FLAG_STATE_{reading.state.name}")
+    return wire.Flag(provider=reading.provider, state=state, error=reading.error)

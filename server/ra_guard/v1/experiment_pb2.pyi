@@ -312,18 +312,20 @@ class GetPlanResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[_plan_pb2.SealedPlan, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("replica", "acked_revision", "key", "clock_ns", "leaving")
+    __slots__ = ("replica", "acked_revision", "key", "clock_ns", "leaving", "acked_checksum")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     ACKED_REVISION_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     CLOCK_NS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    ACKED_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     replica: str
     acked_revision: int
     key: str
     clock_ns: int
     leaving: bool
-    def __init__(self, replica: _Optional[str] = ..., acked_revision: _Optional[int] = ..., key: _Optional[str] = ..., clock_ns: _Optional[int] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    acked_checksum: int
+    def __init__(self, replica: _Optional[str] = ..., acked_revision: _Optional[int] = ..., key: _Optional[str] = ..., clock_ns: _Optional[int] = ..., leaving: _Optional[bool] = ..., acked_checksum: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("plan", "sent_at", "revision", "echoed_clock_ns", "halt")

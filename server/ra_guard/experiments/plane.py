@@ -1,0 +1,465 @@
+"""The control plane: the one writer of every experiment, and what it tells the replicas.
+
+A change is validated by the core, stored, then published from memory, in that order. Replicas are answered from
+memory alone and only while this process holds the store's writer lease: whoever loses it falls silent, and the
+replicas' own leases run out or another instance answers them.
+
+A kill that the store refuses is not refused to the replicas: they are told to halt at once, and the kill is tried
+again until it is stored.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from ra_guard.experiments import model, publish
+from ra_guard.experiments.control_store import ControlStore, Entry, Stored, StoreError
+from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
+from ra_guard.experiments.model import Author, Experiment, Pace, StaleRevision, UnknownExperiment, require_key
+from ra_guard.experiments.replicas import Replicas, Rollout
+from ra_guard.experiments.seat import WriterSeat
+from ra_guard.v1.plan_pb2 import SealedPlan
+
+ACK_GRACE_S = 5.0
+"""Beyond the lease: by then every replica has the revision or no lease."""
+LEDGER_LINES = 100
+"""Changes that an answer carries, the latest ones; the store keeps all."""
+_FLAG_AUTHOR = "flag"
+
+Listener = Callable[[str], None]
+Transition = Callable[[Experiment], Experiment]
+
+
+class NotTheWriter(model.ExperimentError):
+    """Another instance holds the writer lease, or none does yet."""
+
+    status_code = model.Code.UNAVAILABLE
+
+
+class KillNotStored(model.ExperimentError):
+    """The replicas were told to halt, and the store refused the kill."""
+
+    status_code = model.Code.UNAVAILABLE
+
+
+class FlagIsOff(model.ExperimentError):
+    """A resume while the feature flag says off."""
+
+    status_code = model.Code.FAILED_PRECONDITION
+
+
+class FlagUnread(model.ExperimentError):
+    """The feature flag was never read: whether treatment is allowed is not known."""
+
+    status_code = model.Code.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What replicas are told: an experiment, and its plan as sealed bytes."""
+
+    experiment: Experiment
+    sealed: bytes
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change that is stored and published. ``before`` and ``after`` are one object when nothing had to change."""
+
+    before: Experiment | None
+    after: Experiment
+    published_s: float
+    """On the steady clock."""
+
+    @property
+    def lease_s(self) -> int:
+        """The longest lease of an older plan that may still run."""
+        return self.after.definition.lease_s if self.before is None else self.before.definition.lease_s
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a change reached the replicas."""
+
+    rollout: Rollout
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a replica is told in answer to its word."""
+
+    revision: int
+    sealed: bytes | None
+    """Present when the replica does not hold the plan in force."""
+    halt: bool
+
+
+class ControlPlane:
+    """Changes experiments and answers replicas. Thread-safe; `tick` is to be called every few hundred milliseconds."""
+
+    def __init__(
+        self,
+        store: ControlStore,
+        seat: WriterSeat,
+        *,
+        flags: FlagSource | None = None,
+        clock: publish.Clock = publish.utc_now,
+        steady: Callable[[], float] = time.monotonic,
+        report: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._seat = seat
+        self._flags = flags or NoFlag()
+        self._clock = clock
+        self._steady = steady
+        self._report = report
+        self._changing = threading.Lock()
+        self._published: Mapping[str, Published] = MappingProxyType({})
+        self._term = 0
+        self._unstored: dict[str, tuple[Transition, Author]] = {}
+        """Kills that replicas obey already and the store does not know yet."""
+        self._remembered: dict[str, dict[str, int]] = {}
+        self._listeners: list[Listener] = []
+        self.replicas = Replicas(steady)
+        self.spreads: list[float] = []
+        """Seconds that the changes of this process took to reach every replica."""
+
+    # What replicas hear
+
+    def subscribe(self, listener: Listener) -> None:
+        """``listener(key)`` is called, on any thread, when replicas of an experiment have something new to hear."""
+        self._listeners.append(listener)
+
+    def leads(self) -> bool:
+        """Whether this instance holds the writer lease and has read what is stored."""
+        lease = self._seat.lease
+        return lease is not None and lease.term == self._term
+
+    def hear(self, key: str, replica: str, held: tuple[int, int]) -> Answer:
+        """Answers a replica's word, from memory; ``held`` is the revision and the checksum of its plan.
+
+        Raises NotTheWriter, UnknownExperiment, BadReplica, FlagUnread.
+        """
+        published = self._in_force(key)
+        self._require_flag_read(key)
+        revision = published.experiment.revision
+        in_force = held == (revision, published.checksum)
+        # A plan of another store with our number counts as none: it must not look like ours.
+        self.replicas.hear(key, replica, held[0] if in_force or held[0] != revision else 0, revision)
+        return Answer(revision, None if in_force else published.sealed, key in self._unstored)
+
+    def leave(self, key: str, replica: str) -> None:
+        """A replica answers no more calls and is to be forgotten."""
+        self.replicas.leave(key, replica)
+
+    # What people ask
+
+    def keys(self) -> list[str]:
+        """Of every experiment, sorted."""
+        self._require_lead()
+        return sorted(self._published)
+
+    def current(self, key: str) -> Experiment:
+        """The state in force. Raises NotTheWriter, UnknownExperiment."""
+        return self._in_force(key).experiment
+
+    def ledger(self, key: str) -> tuple[Entry, ...]:
+        """The latest lines, oldest first."""
+        return self._store.ledger(key, LEDGER_LINES)
+
+    def plan(self, key: str, revision: int) -> bytes:
+        """A plan as it was published, sealed. Raises UnknownExperiment, UnknownRevision."""
+        stored = self._store.at(key, revision)
+        if stored is None:
+            raise model.UnknownRevision(
+                found=f"revision {revision} of {key}",
+                wanted=f"1..{self.current(key).revision}",
+                cure="take the revision from the log record or from `ra-guard experiment status`",
+            )
+        return stored.sealed
+
+    def flag(self, key: str) -> FlagReading | None:
+        """What the feature flag says; None when none is configured."""
+        return self._flags.reading(key)
+
+    def preview(self, text: str) -> tuple[Experiment | None, Experiment]:
+        """The experiment in force, if any, and what applying a definition would make of it.
+
+        Raises what `parse_definition` and `Experiment.apply` raise; the core has the last word on the plan.
+        """
+        definition = parse_definition(text)
+        self._require_lead()
+        found = self._published.get(definition.key)
+        if found is None:
+            after = model.first(definition, self._clock())
+            publish.seal(after)
+            return None, after
+        after = found.experiment.apply(definition)
+        publish.seal(after)
+        return found.experiment, after
+
+    # What people change
+
+    def create_if_missing(self, key: str, author: Author) -> Experiment:
+        """The experiment of that key, stored from the template when there is none: at ramp 0, nobody treated."""
+        require_key(key)
+        self._require_lead()
+        found = self._published.get(key)
+        if found is not None:
+            return found.experiment
+        return self._create(replace(parse_definition(template()), key=key), author).after
+
+    def apply(self, text: str, author: Author, expected_revision: int) -> Changed:
+        """Stores a definition as a new revision; ``expected_revision`` is 0 for a new experiment.
+
+        Raises what `preview` raises, StaleRevision, and what the store raises.
+        """
+        definition = parse_definition(text)
+        self._require_lead()
+        if definition.key in self._published:
+            return self._change(definition.key, lambda before: before.apply(definition), author, expected_revision)
+        if expected_revision != 0:
+            raise StaleRevision(
+                found=f"no experiment {definition.key}",
+                wanted=f"revision {expected_revision} of it",
+                cure="check the key; a new experiment is applied with expected revision 0",
+            )
+        return self._create(definition, author)
+
+    def ramp(self, key: str, ramp_bp: int, pace: Pace, author: Author, expected_revision: int | None = None) -> Changed:
+        """Sets the share of users in each arm; see `Experiment.ramp`."""
+        now = self._clock()
+        return self._change(key, lambda before: before.ramp(ramp_bp, pace, now), author, expected_revision)
+
+    def approve(self, key: str, ramp_bp: int, author: Author, expected_revision: int | None = None) -> Changed:
+        """Allows the ramp to reach a stage; see `Experiment.approve`."""
+        return self._change(key, lambda before: before.approve(ramp_bp), author, expected_revision)
+
+    def kill(self, key: str, author: Author) -> Changed:
+        """Serves the baseline to everyone. Raises KillNotStored when the store refuses, and halts replicas all the same."""
+        return self._stop(key, Experiment.kill, author)
+
+    def roll_back(self, key: str, author: Author) -> Changed:
+        """A kill that closes the epoch; see `Experiment.roll_back`. Raises KillNotStored as `kill` does."""
+        now = self._clock()
+        return self._stop(key, lambda before: before.roll_back(now), author)
+
+    def resume(self, key: str, author: Author, expected_revision: int | None = None) -> Changed:
+        """Ends a kill in a new epoch; see `Experiment.resume`. Raises FlagIsOff while the feature flag says off."""
+        reading = self._flags.reading(key)
+        if reading is not None and reading.state is not FlagState.ON:
+            raise FlagIsOff(
+                found=f"flag {key} {reading.state.value} at {reading.provider}",
+                wanted="a flag that is on",
+                cure="turn it on first",
+            )
+        now = self._clock()
+        return self._change(key, lambda before: before.resume(now), author, expected_revision)
+
+    def wait(self, changed: Changed, timeout_s: float | None = None) -> Spread:
+        """Blocks until nobody serves an older plan, or the time is up (the lease and a grace), and notes how long it took."""
+        key, revision = changed.after.definition.key, changed.after.revision
+        limit_s = changed.lease_s + ACK_GRACE_S if timeout_s is None else timeout_s
+        rollout = self.replicas.wait(key, revision, changed.lease_s, limit_s)
+        spread = Spread(rollout, self._steady() - changed.published_s)
+        if changed.before is not changed.after:
+            self._note_spread(key, revision, spread)
+        return spread
+
+    # What happens by itself
+
+    def tick(self) -> None:
+        """Takes over when the lease was won, obeys flags, retries kills, remembers replicas. Never raises."""
+        for step in (self._take_over, self._obey_flags, self._retry_kills, self._remember_replicas):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the other steps and the next tick must happen)
+                self._report(error)
+
+    def _take_over(self) -> None:
+        lease = self._seat.lease
+        if lease is None or lease.term == self._term:
+            return
+        with self._changing:
+            published = {}
+            for key in self._store.keys():
+                stored = self._store.current(key)
+                if stored is not None:
+                    published[key] = _published(_experiment(stored), stored.sealed)
+                    known = self._store.replicas(key)
+                    self._remembered[key] = known
+                    self.replicas.expect(key, known)
+            self._published = MappingProxyType(published)
+            self._term = lease.term
+        self._tell(*published)
+
+    def _obey_flags(self) -> None:
+        if not self.leads():
+            return
+        for key, published in self._published.items():
+            reading = self._flags.read(key)
+            if reading is not None and reading.state is FlagState.OFF and not published.experiment.killed:
+                self.kill(key, Author(f"{_FLAG_AUTHOR} {reading.provider}", f"flag {key} is off"))
+
+    def _retry_kills(self) -> None:
+        if not self.leads():
+            return
+        for key, (transition, author) in list(self._unstored.items()):
+            self._change(key, transition, author, None)
+
+    def _remember_replicas(self) -> None:
+        lease = self._seat.lease
+        if lease is None or not self.leads():
+            return
+        for key in self._published:
+            self.replicas.forget_silent(key)
+            now, before = self.replicas.revisions(key), self._remembered.get(key, {})
+            if now != before:
+                self._store.remember(key, now, lease)
+                self._remembered[key] = now
+
+    # One change
+
+    def _stop(self, key: str, transition: Transition, author: Author) -> Changed:
+        self._in_force(key)
+        try:
+            return self._change(key, transition, author, None)
+        except StoreError as cause:
+            self._unstored[key] = (transition, author)
+            self._tell(key)
+            raise KillNotStored(
+                found=f"a store that refuses ({cause.found})",
+                wanted="to store the kill",
+                cure="every replica is told to treat nobody meanwhile; mend the store, the kill is tried until it is stored",
+            ) from cause
+
+    def _create(self, definition: model.Definition, author: Author) -> Changed:
+        with self._changing:
+            return self._record(None, model.first(definition, self._clock()), author)
+
+    def _change(self, key: str, transition: Transition, author: Author, expected_revision: int | None) -> Changed:
+        with self._changing:
+            before = self._in_force(key).experiment
+            if expected_revision is not None and expected_revision != before.revision:
+                raise StaleRevision(
+                    found=f"revision {before.revision} in force",
+                    wanted=f"revision {expected_revision}",
+                    cure="read the experiment again and decide anew",
+                )
+            after = transition(before)
+            if after is before:
+                self._unstored.pop(key, None)
+                return Changed(before, before, self._steady())
+            # Replicas may hold a higher revision than a store that was restored from a copy; they never go back.
+            highest = max(self.replicas.revisions(key).values(), default=0)
+            return self._record(before, replace(after, revision=max(after.revision, highest + 1)), author)
+
+    def _record(self, before: Experiment | None, after: Experiment, author: Author) -> Changed:
+        lease = self._seat.lease
+        if lease is None:
+            raise self._not_the_writer()
+        now = self._clock()
+        sealed = publish.seal(after)  # before anything is stored: the core has the last word on what a plan may say
+        key = after.definition.key
+        entry = Entry(
+            key=key,
+            revision=after.revision,
+            at=now,
+            who=author.who,
+            why=author.why,
+            what=model.describe(before, after),
+            numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
+        )
+        self._store.record(0 if before is None else before.revision, _stored(after, sealed, now), entry, lease)
+        self._published = MappingProxyType({**self._published, key: _published(after, sealed)})
+        if after.killed:
+            self._unstored.pop(key, None)
+        published_s = self._steady()
+        self._tell(key)
+        return Changed(before, after, published_s)
+
+    def _note_spread(self, key: str, revision: int, spread: Spread) -> None:
+        self.spreads.append(spread.seconds)
+        lease = self._seat.lease
+        if lease is None:
+            return
+        rollout = spread.rollout
+        numbers = {
+            "seconds": spread.seconds,
+            "acked": float(len(rollout.acked)),
+            "expired": float(len(rollout.expired)),
+            "waiting": float(len(rollout.waiting)),
+        }
+        what = "reached every replica" if rollout.done else "did not reach every replica"
+        try:
+            self._store.note(Entry(key, revision, self._clock(), "ra-guard control", "measured", what, numbers), lease)
+        except model.ExperimentError as error:  # the change itself is stored and stands
+            self._report(error)
+
+    def _tell(self, *keys: str) -> None:
+        for key in keys:
+            for listener in self._listeners:
+                listener(key)
+
+    def _in_force(self, key: str) -> Published:
+        self._require_lead()
+        found = self._published.get(key)
+        if found is None:
+            require_key(key)
+            known = ", ".join(sorted(self._published))
+            raise UnknownExperiment(
+                found=f"experiment {key!r}",
+                wanted=f"one of {known}" if known else "a stored experiment, and there is none",
+                cure="check the key, or apply a definition",
+            )
+        return found
+
+    def _require_flag_read(self, key: str) -> None:
+        reading = self._flags.reading(key)
+        if reading is not None and reading.state is FlagState.UNREADABLE and reading.last is None:
+            raise FlagUnread(
+                found=f"flag {key} unreadable at {reading.provider} ({reading.error})",
+                wanted="a flag that was read once",
+                cure="mend the provider; until then no replica is given a lease",
+            )
+
+    def _require_lead(self) -> None:
+        if not self.leads():
+            raise self._not_the_writer()
+
+    def _not_the_writer(self) -> NotTheWriter:
+        try:
+            holder = self._store.writer()
+        except StoreError as cause:
+            return NotTheWriter(found=cause.found, wanted="the writer lease", cure=cause.cure)
+        return NotTheWriter(
+            found=f"{holder.holder} as the writer" if holder else "no writer yet",
+            wanted="the writer lease",
+            cure="ask that instance, or try again: a lease that is not renewed goes to the next",
+        )
+
+
+def _published(experiment: Experiment, sealed: bytes) -> Published:
+    return Published(experiment, sealed, SealedPlan.FromString(sealed).checksum)
+
+
+def _experiment(stored: Stored) -> Experiment:
+    return model.experiment_from(stored.definition, stored.state)
+
+
+def _stored(experiment: Experiment, sealed: bytes, at: datetime) -> Stored:
+    return Stored(
+        key=experiment.definition.key,
+        revision=experiment.revision,
+        epoch=experiment.epoch,
+        definition=experiment.definition.text,
+        state=model.state_of(experiment),
+        sealed=sealed,
+        at=at,
+    )

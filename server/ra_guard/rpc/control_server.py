@@ -1,0 +1,213 @@
+"""The control plane's gRPC server: ExperimentAdmin on one event loop, so that a replica's stream costs no thread.
+
+Handlers are thin: admit, turn a message into a call of `ControlPlane`, turn the outcome into a message. What may
+take time (the store, a wait for replicas) runs on threads; replicas are answered on the loop, from memory.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ra_guard.errors import Code, status_of
+from ra_guard.experiments.plane import ControlPlane
+from ra_guard.rpc.auth import Authoriser, Principal
+from ra_guard.rpc.experiment_admin import ExperimentAdmin
+from ra_guard.v1 import experiment_pb2 as wire
+
+SERVICE: Final = "ra_guard.v1.ExperimentAdmin"
+THREADS: Final = 32
+"""Changes and reads under way at a time; a change holds its thread until the replicas have heard."""
+MAX_MESSAGE_BYTES: Final = 1 << 20
+STREAM_END_S: Final = 1.0
+
+Admit = Callable[[str, grpc.aio.ServicerContext], Principal]
+
+
+class WatchStreams:
+    """The open Watch streams. All but `publish` run on the event loop."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: dict[str, set[asyncio.Event]] = {}
+
+    def start(self) -> None:
+        """Call once, on the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._plane.subscribe(self.publish)
+
+    def publish(self, key: str) -> None:
+        """Wakes the streams of an experiment. Any thread may call."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake, key)
+
+    def _wake(self, key: str) -> None:
+        for event in self._open.get(key, ()):
+            event.set()
+
+    async def watch(self, words: AsyncIterator[wire.WatchRequest], context: grpc.aio.ServicerContext) -> None:
+        """Answers each word at once, and says what is new unasked, until the replica or this instance leaves."""
+        last: wire.WatchRequest | None = None
+        news = asyncio.Event()
+        writing = asyncio.Lock()
+
+        async def tell(word: wire.WatchRequest) -> None:
+            async with writing:
+                await context.write(answer(self._plane, word))
+
+        async def push() -> None:
+            while True:
+                await news.wait()
+                news.clear()
+                if last is not None:
+                    await tell(last)
+
+        pushing = asyncio.create_task(push())
+        try:
+            async for word in words:
+                if last is None:
+                    self._open.setdefault(word.key, set()).add(news)
+                last = word
+                await tell(word)
+                if pushing.done():
+                    pushing.result()
+                if word.leaving:
+                    return
+        finally:
+            pushing.cancel()
+            if last is not None:
+                self._open[last.key].discard(news)
+
+
+def answer(plane: ControlPlane, word: wire.WatchRequest) -> wire.WatchResponse:
+    """What a replica is told in answer to its word. Raises what `ControlPlane.hear` raises."""
+    response = wire.WatchResponse(echoed_clock_ns=word.clock_ns)
+    response.sent_at.GetCurrentTime()
+    if word.leaving:
+        plane.leave(word.key, word.replica)
+        return response
+    found = plane.hear(word.key, word.replica, (word.acked_revision, word.acked_checksum))
+    response.revision, response.halt = found.revision, found.halt
+    if found.sealed is not None:
+        response.plan.ParseFromString(found.sealed)
+    return response
+
+
+class ControlServer:
+    """Serves one control plane. `start` and `stop` run on the event loop."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        admin: ExperimentAdmin,
+        authoriser: Authoriser,
+        *,
+        address: str,
+        report: Callable[[BaseException], None],
+    ) -> None:
+        self._plane = plane
+        self._admin = admin
+        self._authoriser = authoriser
+        self._report = report
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
+        self._streams = WatchStreams(plane)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                # Replicas that died without a word are found out by pings; the lease does not wait for that.
+                ("grpc.keepalive_time_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((self._handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
+        )
+        self.port = self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        """Answers from here on."""
+        self._streams.start()
+        await self.tell_health()
+        await self._server.start()
+
+    async def tell_health(self) -> None:
+        """SERVING while this instance holds the writer lease."""
+        serving = health_pb2.HealthCheckResponse.SERVING
+        status = serving if self._plane.leads() else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", SERVICE):
+            await self._health.set(service, status)
+
+    async def stop(self) -> None:
+        """Ends streams and calls: replicas go on to another instance, or come back."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(STREAM_END_S)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        descriptor = wire.DESCRIPTOR.services_by_name["ExperimentAdmin"]
+        methods: dict[str, Any] = {}
+        for method in descriptor.methods:
+            coders = {
+                "request_deserializer": message_factory.GetMessageClass(method.input_type).FromString,
+                "response_serializer": message_factory.GetMessageClass(method.output_type).SerializeToString,
+            }
+            if method.name == "Watch":
+                methods[method.name] = grpc.stream_stream_rpc_method_handler(self._watching(), **coders)
+            elif method.name == "Poll":
+                methods[method.name] = grpc.unary_unary_rpc_method_handler(self._polling(), **coders)
+            else:
+                methods[method.name] = grpc.unary_unary_rpc_method_handler(self._answering(method.name), **coders)
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _answering(self, method: str) -> Any:
+        behave = self._admin.method(method)
+
+        async def handle(request: Message, context: grpc.aio.ServicerContext) -> Message:
+            try:
+                principal = self._authoriser.admit(method, context.invocation_metadata())
+                loop = asyncio.get_running_loop()
+                answered: Message = await loop.run_in_executor(self._threads, behave, request, principal)
+            except Exception as error:  # noqa: BLE001 (every error is worth a status)
+                await self._abort(error, context)
+                raise
+            return answered
+
+        return handle
+
+    def _polling(self) -> Any:
+        async def handle(request: wire.PollRequest, context: grpc.aio.ServicerContext) -> wire.PollResponse:
+            try:
+                self._authoriser.admit("Poll", context.invocation_metadata())
+                return wire.PollResponse(answer=answer(self._plane, request.word))
+            except Exception as error:  # noqa: BLE001
+                await self._abort(error, context)
+                raise
+
+        return handle
+
+    def _watching(self) -> Any:
+        async def handle(words: AsyncIterator[wire.WatchRequest], context: grpc.aio.ServicerContext) -> None:
+            try:
+                self._authoriser.admit("Watch", context.invocation_metadata())
+                await self._streams.watch(words, context)
+            except Exception as error:  # noqa: BLE001
+                await self._abort(error, context)
+
+        return handle
+
+    async def _abort(self, error: BaseException, context: grpc.aio.ServicerContext) -> None:
+        code = status_of(error)
+        if code is Code.INTERNAL:
+            self._report(error)
+        await context.abort(grpc.StatusCode[code], str(error))
