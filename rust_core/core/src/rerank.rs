@@ -7,7 +7,7 @@
 use crate::assign::Arm;
 use crate::engine::{Clock, Engine};
 use crate::log::RecordFields;
-use crate::plan::Plan;
+use crate::plan::{InForce, Plan};
 use crate::score_buffer::ScoreBuffer;
 use crate::serving::Serving;
 use crate::wire::{
@@ -124,9 +124,10 @@ impl Engine {
         laps.end(|stages| &mut stages.decode_ns);
 
         // 2 assign
-        let plan = self.plan.load();
-        let plan = plan.as_deref();
-        let (assigned, refusal) = self.standing(plan, request.user_id, laps.lap_began_ns);
+        let in_force = self.plan.load();
+        let in_force = in_force.as_deref();
+        let plan = in_force.map(|in_force| &in_force.plan);
+        let (assigned, refusal) = standing(in_force, request.user_id, laps.lap_began_ns);
         laps.end(|stages| &mut stages.assign_ns);
 
         // 3 look up, 4 score, 5 order
@@ -152,24 +153,6 @@ impl Engine {
         laps.end(|stages| &mut stages.encode_ns);
         laps.stages.append(response);
         Ok(Outcome::Answered(verdict.answered(scores, laps.stages)))
-    }
-
-    /// The user's arm, and why the baseline is served whatever the features say.
-    fn standing(&self, plan: Option<&Plan>, user_id: &str, now_ns: u64) -> (Option<Arm>, Option<Reason>) {
-        let Some(plan) = plan else { return (None, Some(Reason::LeaseExpired)) };
-        let arm = plan.assign(user_id);
-        let refusal = if plan.killed {
-            Some(Reason::Killed)
-        } else if !self.plan.holds_lease(plan, now_ns) {
-            Some(Reason::LeaseExpired)
-        } else {
-            match arm {
-                Arm::Treatment => None,
-                Arm::Control => Some(Reason::Control),
-                Arm::NotEnrolled => Some(Reason::NotEnrolled),
-            }
-        };
-        (Some(arm), refusal)
     }
 
     /// Steps 3 to 5 for a user who is to be served treatment.
@@ -228,6 +211,24 @@ impl Engine {
             let _: Result<(), crate::log::Dropped> = log.push(record);
         }
     }
+}
+
+/// The user's arm, and why the baseline is served whatever the features say.
+fn standing(in_force: Option<&InForce>, user_id: &str, now_ns: u64) -> (Option<Arm>, Option<Reason>) {
+    let Some(in_force) = in_force else { return (None, Some(Reason::LeaseExpired)) };
+    let arm = in_force.plan.assign(user_id);
+    let refusal = if in_force.plan.killed {
+        Some(Reason::Killed)
+    } else if !in_force.holds_lease(now_ns) {
+        Some(Reason::LeaseExpired)
+    } else {
+        match arm {
+            Arm::Treatment => None,
+            Arm::Control => Some(Reason::Control),
+            Arm::NotEnrolled => Some(Reason::NotEnrolled),
+        }
+    };
+    (Some(arm), refusal)
 }
 
 /// How steps 3 to 5 ended.

@@ -120,12 +120,22 @@ impl Engine {
         Some(PyBytes::new(py, &bytes))
     }
 
-    fn publish_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
-        self.0.plan.publish(sealed, SystemClock.monotonic_ns()).or_raise(py)
+    #[pyo3(signature = (sealed, contact_ns = None))]
+    fn publish_plan(&self, py: Python<'_>, sealed: &[u8], contact_ns: Option<u64>) -> PyResult<u64> {
+        self.0.plan.publish(sealed, contact(contact_ns)).or_raise(py)
     }
 
-    fn renew_lease(&self) {
-        self.0.plan.renew(SystemClock.monotonic_ns());
+    fn restore_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
+        self.0.plan.restore(sealed).or_raise(py)
+    }
+
+    #[pyo3(signature = (revision, contact_ns = None))]
+    fn renew_lease(&self, revision: u64, contact_ns: Option<u64>) -> bool {
+        self.0.plan.renew(revision, contact(contact_ns))
+    }
+
+    fn revoke_lease(&self) {
+        self.0.plan.revoke(SystemClock.monotonic_ns());
     }
 
     fn plan_revision(&self) -> u64 {
@@ -168,6 +178,12 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
+
+/// When a contact was made: now, unless told. A time to come would stretch the lease.
+fn contact(told_ns: Option<u64>) -> u64 {
+    let now_ns = SystemClock.monotonic_ns();
+    told_ns.map_or(now_ns, |told_ns| told_ns.min(now_ns))
 }
 
 fn unknown_kernel(name: &str) -> PyErr {

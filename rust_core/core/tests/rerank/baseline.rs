@@ -76,7 +76,7 @@ fn treatment_ends_with_the_lease_and_returns_with_contact() {
     assert_eq!(bench.reason(&bench.request()), Reason::None, "the lease's last nanosecond");
     bench.clock.0.set(bench.clock.0.get() + 1);
     assert_eq!(bench.reason(&bench.request()), Reason::LeaseExpired);
-    bench.engine.plan.renew(bench.clock.0.get());
+    assert!(bench.engine.plan.renew(bench.engine.plan.revision(), bench.clock.0.get()));
     assert_eq!(bench.reason(&bench.request()), Reason::None);
 }
 
