@@ -2,160 +2,141 @@
 
 A transition takes the experiment in force and returns the next one, a revision later; where there is nothing to
 change it returns the same object, which is how a repeated kill or ramp is answered without a new revision.
-No I/O, no clock: who, why and when come from outside as an `Author` and a `Change`.
+No I/O, no clock: the moment of a change comes in as ``at``, who and why stand beside it as an `Author`.
+
+    live, ramp 0 --ramp--> a stage --ramp--> next stage        apply: any time; what changes treatment or analysis
+      ^   ^                   |  ^               |                    only while nobody is enrolled, or killed
+      |   +------ramp 0-------+--+---------------+
+      |                       | kill, roll_back
+      +--resume (new epoch)-- killed
 """
 
-import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
-from types import MappingProxyType
+from typing import Annotated
 
-from ra_guard.errors import Code, RaGuardError
+from pydantic import AwareDatetime, Strict, ValidationError
 
-BUCKETS = 10_000
-REPORT_EVERY_S = 1.0
-"""Replicas report at least this often, so a report may be this much older than the contact it stands for."""
-CONTROL_ORIGIN = 5_000
-"""Treatment grows from bucket 0, control from here, so that no ramp moves a unit from one arm to the other."""
-MAX_RAMP_BP = 5_000
-MAX_LEASE_S = 3_600
+from ra_guard.experiments.allocation import (
+    BUCKETS,
+    CONTROL_ORIGIN,
+    MAX_RAMP_BP,
+    Arm,
+    arm_of,
+    hash_seed,
+    percent,
+)
+from ra_guard.experiments.definition.diff import differences
+from ra_guard.experiments.definition.read import parse_definition
+from ra_guard.experiments.definition.table import Count, Positive, Table
+from ra_guard.experiments.definition.treatment import Stage, Weights
+from ra_guard.experiments.definition.vocabulary import Approval
+from ra_guard.experiments.definition.whole import Definition
+from ra_guard.experiments.errors import (
+    AlreadyKilled,
+    AlreadyLive,
+    ApprovalMissing,
+    ApprovalNotNeeded,
+    BadDefinition,
+    BadKey,
+    BadReplica,
+    BadUnit,
+    ExperimentError,
+    HistoryCorrupt,
+    InvalidInput,
+    KeyChanged,
+    NotAStage,
+    PlanAhead,
+    PlanRefused,
+    PlanUnreadable,
+    RampOutOfRange,
+    RolledBack,
+    SaltInUse,
+    StageInForce,
+    StageSkipped,
+    StaleRevision,
+    StateCorrupt,
+    UnknownExperiment,
+    UnknownOption,
+    UsersEnrolled,
+    WhoMissing,
+    WhyMissing,
+    WriterBusy,
+)
+from ra_guard.experiments.spread import REPORT_EVERY_S, Replica, Rollout, rollout
+
+__all__ = [
+    "BUCKETS",
+    "CONTROL_ORIGIN",
+    "MAX_RAMP_BP",
+    "REPORT_EVERY_S",
+    "AlreadyKilled",
+    "AlreadyLive",
+    "ApprovalMissing",
+    "ApprovalNotNeeded",
+    "Arm",
+    "Author",
+    "BadDefinition",
+    "BadKey",
+    "BadReplica",
+    "BadUnit",
+    "Change",
+    "Definition",
+    "Experiment",
+    "ExperimentError",
+    "HistoryCorrupt",
+    "InvalidInput",
+    "KeyChanged",
+    "NotAStage",
+    "Pace",
+    "PlanAhead",
+    "PlanRefused",
+    "PlanUnreadable",
+    "RampOutOfRange",
+    "Replica",
+    "RolledBack",
+    "Rollout",
+    "SaltInUse",
+    "StageInForce",
+    "StageSkipped",
+    "StaleRevision",
+    "StateCorrupt",
+    "UnknownExperiment",
+    "UnknownOption",
+    "UsersEnrolled",
+    "Weights",
+    "WhoMissing",
+    "WhyMissing",
+    "WriterBusy",
+    "arm_of",
+    "describe",
+    "experiment_from",
+    "hash_seed",
+    "numbers_of",
+    "percent",
+    "require_key",
+    "rollout",
+    "started",
+    "state_of",
+]
+
 MAX_WHO_BYTES = 128
 MAX_WHY_BYTES = 512
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SPACE = re.compile(r"[0-9a-f]{32}")
-_RESERVED_SALT = re.compile(r"epoch-\d+")
+
+FROZEN_WHILE_ENROLLED = ("unit", "mode", "spaces", "feedback_window_s", "arms", "weights")
+"""What changes treatment or analysis: an epoch compares like with like only if these stay as they are."""
 
 
-class ExperimentError(RaGuardError):
-    """Base of what the control path refuses. Carries the three parts of its message."""
+class Pace(Enum):
+    """How the ramp may move up. Down it may go to any stage."""
 
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
-
-
-class InvalidInput(ExperimentError):
-    """A caller's mistake, whatever the experiment's state."""
-
-    status_code = Code.INVALID_ARGUMENT
-
-
-class BadKey(InvalidInput):
-    """An experiment key that is not 1..64 of ``[A-Za-z0-9_.-]``, or that would name another folder."""
-
-
-class BadDefinition(InvalidInput):
-    """A definition with a value of the wrong type or out of bounds."""
-
-
-class UnknownOption(InvalidInput):
-    """A definition with a word that means nothing here."""
-
-
-class RampOutOfRange(InvalidInput):
-    """A ramp outside 0..50 %."""
-
-
-class WhoMissing(InvalidInput):
-    """A change without a name of 1..128 bytes behind it."""
-
-
-class WhyMissing(InvalidInput):
-    """A change without a reason of 1..512 bytes."""
-
-
-class BadReplica(InvalidInput):
-    """A replica's name that is not 1..64 of ``[A-Za-z0-9_.-]``, or begins with a dot."""
-
-
-class BadUnit(InvalidInput):
-    """A unit of assignment that is not 1..128 bytes."""
-
-
-class PlanRefused(InvalidInput):
-    """The core refused the plan that a change would publish; nothing was recorded."""
-
-
-class UnknownExperiment(ExperimentError):
-    """No experiment of that key is stored."""
-
-    status_code = Code.NOT_FOUND
-
-
-class AlreadyKilled(ExperimentError):
-    """A ramp of a killed experiment: its users would change arms' sizes without anyone being treated."""
-
-    status_code = Code.FAILED_PRECONDITION
-
-
-class AlreadyLive(ExperimentError):
-    """A resume of an experiment that was not killed."""
-
-    status_code = Code.FAILED_PRECONDITION
-
-
-class StaleRevision(ExperimentError):
-    """The experiment moved on since the caller read it."""
-
-    status_code = Code.ABORTED
-
-
-class WriterBusy(ExperimentError):
-    """Another writer held the experiment's lock for too long."""
-
-    status_code = Code.ABORTED
-
-
-class HistoryCorrupt(ExperimentError):
-    """A history line that cannot be read, other than a torn last one."""
-
-    status_code = Code.DATA_LOSS
-
-
-class PlanAhead(ExperimentError):
-    """The published plan is newer than the history: the history lost lines."""
-
-    status_code = Code.DATA_LOSS
-
-
-class PlanUnreadable(ExperimentError):
-    """The plan file exists and cannot be read."""
-
-    status_code = Code.INTERNAL
-
-
-class Arm(Enum):
-    """Where the hash alone puts a unit at one ramp."""
-
-    TREATMENT = "treatment"
-    CONTROL = "control"
-    NOT_ENROLLED = "not_enrolled"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights of the four score terms, each finite and 0 or more; see rust_core/core/src/score/SCORE.md."""
-
-    cosine: float
-    consistency: float
-    contradiction: float
-    prior: float
-
-    def __post_init__(self) -> None:
-        for term in self.__slots__:
-            weight = getattr(self, term)
-            if not math.isfinite(weight) or weight < 0:
-                raise BadDefinition(
-                    found=f"weight {term} = {weight}",
-                    wanted="a finite number of 0 or more",
-                    cure="correct it in the definition",
-                )
+    BY_STAGE = "by_stage"
+    SKIPPING_STAGES = "skipping_stages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,59 +176,124 @@ class Change:
 class Experiment:
     """The full state at one revision. An epoch is one analysis: a resume starts a new one with a salt of its own."""
 
-    key: str
-    default_weights: Weights
-    domain_weights: Mapping[str, Weights] = field(default_factory=dict)
-    spaces: tuple[str, ...] = ()
+    definition: Definition
+    salt: str
+    stage_since: datetime
+    """When the ramp came to where it stands."""
     revision: int = 1
     epoch: int = 1
-    salt: str = ""
     ramp_bp: int = 0
+    widest_bp: int = 0
+    """The highest ramp of this epoch: above 0, users have seen its treatment and belong to its analysis."""
     killed: bool = False
-    lease_s: int = 60
+    rolled_back: bool = False
+    """Killed, and the epoch is closed. Implies ``killed``."""
+    approved_bp: frozenset[int] = frozenset()
+    """Stages that a person has allowed in this epoch."""
 
-    def __post_init__(self) -> None:
-        require_key(self.key)
-        _require_ramp(self.ramp_bp)
-        if not 1 <= self.lease_s <= MAX_LEASE_S:
-            raise BadDefinition(
-                found=f"lease_s = {self.lease_s}", wanted=f"1..{MAX_LEASE_S}", cure="correct it in the definition"
-            )
-        if self.epoch == 1 and _RESERVED_SALT.fullmatch(self.salt):
-            raise BadDefinition(
-                found=f"salt {self.salt!r}",
-                wanted="anything but epoch-N, which later epochs carry",
-                cure="choose another salt or none",
-            )
-        for space in self.spaces:
-            if not _SPACE.fullmatch(space):
-                raise BadDefinition(
-                    found=f"space {space!r}",
-                    wanted="32 lower-case hex digits",
-                    cure="copy it from `ra-guard models list`",
-                )
-        object.__setattr__(self, "domain_weights", MappingProxyType(dict(sorted(self.domain_weights.items()))))
+    @property
+    def key(self) -> str:
+        """The experiment's name, which no change touches."""
+        return self.definition.key
 
-    def ramp(self, ramp_bp: int) -> "Experiment":
-        """Sets the share of units in each arm, in hundredths of a percent. Up or down, no unit changes arms.
+    @property
+    def lease_s(self) -> int:
+        """How long a replica may serve treatment after its last contact."""
+        return self.definition.lease_s
 
-        Raises RampOutOfRange, AlreadyKilled.
+    def apply(self, definition: Definition) -> "Experiment":
+        """Puts another definition in force. Ramp and epoch stay; a stage that changes loses its approval.
+
+        Raises KeyChanged, SaltInUse, UsersEnrolled, StageInForce.
         """
-        _require_ramp(ramp_bp)
-        if self.killed:
-            raise AlreadyKilled(
-                found=f"{self.key} killed at revision {self.revision}",
-                wanted="a live experiment",
-                cure="resume it first",
+        if definition.key != self.key:
+            raise KeyChanged(
+                found=f"key {definition.key!r}", wanted=f"{self.key!r}", cure="apply it as an experiment of its own"
             )
-        return self if ramp_bp == self.ramp_bp else self._next(ramp_bp=ramp_bp)
+        changed = differences(self.definition, definition)
+        if not changed:
+            return self
+        if definition.salt != self.definition.salt and (self.epoch > 1 or self.widest_bp > 0):
+            raise SaltInUse(
+                found=f"salt {definition.salt!r} in epoch {self.epoch}",
+                wanted=f"{self.definition.salt!r}, with which users were drawn first",
+                cure="leave it; to draw users anew, kill and resume: the next epoch has a salt of its own",
+            )
+        if self.widest_bp > 0 and not self.killed:
+            self._require_same_treatment(definition)
+        if self.ramp_bp and definition.stage(self.ramp_bp) is None:
+            raise StageInForce(
+                found=f"a definition without the stage {percent(self.ramp_bp)}, on which the ramp stands",
+                wanted="a definition that has it",
+                cure="ramp to 0 or to another stage, or roll back, then apply",
+            )
+        return self._next(
+            definition=definition,
+            salt=definition.salt if self.epoch == 1 else self.salt,
+            approved_bp=frozenset(
+                stage.ramp_bp
+                for stage in definition.stages
+                if stage.ramp_bp in self.approved_bp and stage == self.definition.stage(stage.ramp_bp)
+            ),
+        )
+
+    def ramp(self, ramp_bp: int, at: datetime, pace: Pace = Pace.BY_STAGE) -> "Experiment":
+        """Sets the share of units in each arm, in hundredths of a percent, to a stage or 0. No unit changes arms.
+
+        Raises RampOutOfRange, RolledBack, AlreadyKilled, NotAStage, StageSkipped, ApprovalMissing.
+        """
+        if not 0 <= ramp_bp <= MAX_RAMP_BP:
+            raise RampOutOfRange(
+                found=f"ramp {percent(ramp_bp)}", wanted="0..50 %", cure="each arm holds at most half of the users"
+            )
+        self._require_live()
+        if ramp_bp:
+            self._require_stage(ramp_bp)
+        if ramp_bp == self.ramp_bp:
+            return self
+        climbed = [stage for stage in self.definition.stages if self.ramp_bp < stage.ramp_bp <= ramp_bp]
+        if len(climbed) > 1 and pace is Pace.BY_STAGE:
+            raise StageSkipped(
+                found=f"a ramp from {percent(self.ramp_bp)} to {percent(ramp_bp)}",
+                wanted=f"{percent(climbed[0].ramp_bp)}, the next stage",
+                cure="ramp to that first, or say that stages are to be skipped",
+            )
+        # Skipping over a stage is no way around its approval.
+        for stage in climbed:
+            if stage.approval is Approval.REQUIRED and stage.ramp_bp not in self.approved_bp:
+                raise ApprovalMissing(
+                    found=f"stage {percent(stage.ramp_bp)} not approved in epoch {self.epoch}",
+                    wanted="an approval",
+                    cure=f"ra-guard experiment approve {stage.percent:g}%",
+                )
+        return self._next(ramp_bp=ramp_bp, widest_bp=max(self.widest_bp, ramp_bp), stage_since=at)
+
+    def approve(self, ramp_bp: int) -> "Experiment":
+        """Allows the ramp to reach a stage, in this epoch.
+
+        Raises RolledBack, AlreadyKilled, NotAStage, ApprovalNotNeeded.
+        """
+        self._require_live()
+        if self._require_stage(ramp_bp).approval is not Approval.REQUIRED:
+            raise ApprovalNotNeeded(
+                found=f"stage {percent(ramp_bp)}, which asks for no approval",
+                wanted="a stage with approval = 'required'",
+                cure="ramp to it",
+            )
+        return self if ramp_bp in self.approved_bp else self._next(approved_bp=self.approved_bp | {ramp_bp})
 
     def kill(self) -> "Experiment":
-        """Serves the baseline to everyone. Ramp and salt stay, so that the history shows what was running."""
+        """Serves the baseline to everyone. Ramp and salt stay, so that the ledger shows what was running."""
         return self if self.killed else self._next(killed=True)
 
-    def resume(self) -> "Experiment":
-        """Ends a kill with a new epoch and a new salt, at ramp 0: units are drawn anew, nobody is treated until a ramp.
+    def roll_back(self, at: datetime) -> "Experiment":
+        """A kill that also closes the epoch and returns the ramp to 0. Only a resume leads on."""
+        if self.rolled_back:
+            return self
+        return self._next(killed=True, rolled_back=True, ramp_bp=0, stage_since=at)
+
+    def resume(self, at: datetime) -> "Experiment":
+        """Ends a kill or a rollback with a new epoch and salt, at ramp 0, with no approvals. Users are drawn anew.
 
         Raises AlreadyLive.
         """
@@ -258,10 +304,53 @@ class Experiment:
                 cure="nothing to resume",
             )
         epoch = self.epoch + 1
-        return self._next(killed=False, epoch=epoch, salt=f"epoch-{epoch}", ramp_bp=0)
+        return self._next(
+            killed=False,
+            rolled_back=False,
+            epoch=epoch,
+            salt=f"epoch-{epoch}",
+            ramp_bp=0,
+            widest_bp=0,
+            approved_bp=frozenset(),
+            stage_since=at,
+        )
 
     def _next(self, **changed: object) -> "Experiment":
         return replace(self, revision=self.revision + 1, **changed)  # type: ignore[arg-type]
+
+    def _require_live(self) -> None:
+        if self.rolled_back:
+            raise RolledBack(
+                found=f"{self.key} rolled back in epoch {self.epoch}", wanted="an open epoch", cure="resume it first"
+            )
+        if self.killed:
+            raise AlreadyKilled(
+                found=f"{self.key} killed at revision {self.revision}",
+                wanted="a live experiment",
+                cure="resume it first",
+            )
+
+    def _require_stage(self, ramp_bp: int) -> Stage:
+        stage = self.definition.stage(ramp_bp)
+        if stage is None:
+            stages = ", ".join(percent(stage.ramp_bp) for stage in self.definition.stages)
+            raise NotAStage(
+                found=f"{percent(ramp_bp)}",
+                wanted=f"a stage of the definition: {stages}",
+                cure="choose one, or declare it and apply the definition",
+            )
+        return stage
+
+    def _require_same_treatment(self, definition: Definition) -> None:
+        changed = [
+            word for word in FROZEN_WHILE_ENROLLED if getattr(definition, word) != getattr(self.definition, word)
+        ]
+        if changed:
+            raise UsersEnrolled(
+                found=f"other {', '.join(changed)} while epoch {self.epoch} has enrolled users",
+                wanted="the same treatment and analysis for all of an epoch",
+                cure="kill, apply, resume: a new epoch starts",
+            )
 
 
 def require_key(key: str) -> None:
@@ -270,76 +359,86 @@ def require_key(key: str) -> None:
         raise BadKey(found=f"key {key!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="choose another key")
 
 
-def _require_ramp(ramp_bp: int) -> None:
-    if not 0 <= ramp_bp <= MAX_RAMP_BP:
-        raise RampOutOfRange(
-            found=f"ramp {percent(ramp_bp)}", wanted="0..50 %", cure="each arm holds at most half of the users"
-        )
+def started(definition: Definition, at: datetime) -> Experiment:
+    """A new experiment at revision 1 of epoch 1, ramp 0: nobody is treated."""
+    return Experiment(definition=definition, salt=definition.salt, stage_since=at)
 
 
-def percent(ramp_bp: int) -> str:
-    """``125`` as ``1.25 %``."""
-    return f"{ramp_bp / 100:g} %"
+# What the store keeps
+
+
+class _State(Table):
+    revision: Positive
+    epoch: Positive
+    salt: str
+    ramp_bp: Count
+    widest_bp: Count
+    killed: Annotated[bool, Strict()]
+    rolled_back: Annotated[bool, Strict()]
+    approved_bp: tuple[Count, ...]
+    stage_since: AwareDatetime
+
+
+def state_of(experiment: Experiment) -> dict[str, object]:
+    """All of an experiment but its definition, as plain JSON values."""
+    return {
+        "revision": experiment.revision,
+        "epoch": experiment.epoch,
+        "salt": experiment.salt,
+        "ramp_bp": experiment.ramp_bp,
+        "widest_bp": experiment.widest_bp,
+        "killed": experiment.killed,
+        "rolled_back": experiment.rolled_back,
+        "approved_bp": sorted(experiment.approved_bp),
+        "stage_since": experiment.stage_since.isoformat(),
+    }
+
+
+def experiment_from(definition_text: str, state: Mapping[str, object]) -> Experiment:
+    """The experiment whose definition was this text and whose `state_of` is ``state``.
+
+    Raises StateCorrupt, and what `parse_definition` raises.
+    """
+    definition = parse_definition(definition_text)
+    try:
+        kept = dict(_State.model_validate(state))
+    except ValidationError as cause:
+        raise StateCorrupt(
+            found=f"a state of {definition.key} with {cause.error_count()} mistakes ({cause.errors()[0]['msg']})",
+            wanted="a state as this version writes it",
+            cure="restore the store from a copy",
+        ) from cause
+    return Experiment(definition=definition, **{**kept, "approved_bp": frozenset(kept["approved_bp"])})
+
+
+# What the ledger says
 
 
 def describe(before: Experiment | None, after: Experiment) -> str:
-    """What changed, in the words that the history keeps."""
+    """What changed, in the words that the ledger keeps."""
     if before is None:
         return f"create at ramp {percent(after.ramp_bp)}{', killed' if after.killed else ''}"
+    if after.definition != before.definition:
+        return f"apply: {'; '.join(differences(before.definition, after.definition))}"
     if after.epoch != before.epoch:
         return f"resume as epoch {after.epoch}, salt {after.salt}, ramp {percent(after.ramp_bp)}"
+    if after.rolled_back != before.rolled_back:
+        return f"roll back from ramp {percent(before.ramp_bp)}, close epoch {before.epoch}"
     if after.killed != before.killed:
-        return "kill"
-    return f"ramp {percent(before.ramp_bp)} to {percent(after.ramp_bp)}"
+        return f"kill at ramp {percent(before.ramp_bp)}"
+    if approved := after.approved_bp - before.approved_bp:
+        return f"approve {', '.join(percent(ramp_bp) for ramp_bp in sorted(approved))}"
+    skipped = [
+        percent(stage.ramp_bp) for stage in after.definition.stages if before.ramp_bp < stage.ramp_bp < after.ramp_bp
+    ]
+    over = f", skipping {', '.join(skipped)}" if skipped else ""
+    return f"ramp {percent(before.ramp_bp)} to {percent(after.ramp_bp)}{over}"
 
 
-def hash_seed(key: str, salt: str) -> str:
-    """The seed of the assignment hash: the key, or ``key:salt`` when the salt is not empty."""
-    return f"{key}:{salt}" if salt else key
-
-
-def arm_of(bucket: int, ramp_bp: int) -> Arm:
-    """The arm of a bucket (0..9999): treatment is [0, r), control [5000, 5000 + r)."""
-    if bucket < ramp_bp:
-        return Arm.TREATMENT
-    if CONTROL_ORIGIN <= bucket < CONTROL_ORIGIN + ramp_bp:
-        return Arm.CONTROL
-    return Arm.NOT_ENROLLED
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """What a worker last said of itself. ``age_s``: since its last contact with the control plane."""
-
-    replica: str
-    revision: int
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """How far a revision has spread. It is done when nobody is waited for: acked, or no longer serving treatment."""
-
-    acked: tuple[str, ...]
-    waiting: tuple[str, ...]
-    expired: tuple[str, ...]
-
-    @property
-    def done(self) -> bool:
-        return not self.waiting
-
-
-def rollout(replicas: Iterable[Replica], revision: int, lease_s: int) -> Rollout:
-    """Sorts replicas by whether they hold ``revision``; one whose lease ran out serves the baseline by itself.
-
-    Its last report may be older than its last contact, so a lease counts as run out only `REPORT_EVERY_S` later.
-    """
-    acked, waiting, expired = [], [], []
-    for replica in replicas:
-        if replica.age_s >= lease_s + REPORT_EVERY_S:
-            expired.append(replica.replica)
-        elif replica.revision >= revision:
-            acked.append(replica.replica)
-        else:
-            waiting.append(replica.replica)
-    return Rollout(tuple(acked), tuple(waiting), tuple(expired))
+def numbers_of(before: Experiment | None, after: Experiment, now: datetime) -> dict[str, float]:
+    """The numbers of a change, for the ledger: where the ramp stood and for how long, and where it stands."""
+    numbers = {"epoch": float(after.epoch), "ramp_percent": after.ramp_bp / 100}
+    if before is not None:
+        numbers["ramp_percent_before"] = before.ramp_bp / 100
+        numbers["held_s"] = max(0.0, (now - before.stage_since).total_seconds())
+    return numbers

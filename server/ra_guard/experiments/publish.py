@@ -12,10 +12,12 @@ from pathlib import Path
 from ra_guard import _core
 from ra_guard.experiments import store
 from ra_guard.experiments.definition import default_definition, parse_definition
+from ra_guard.experiments.definition.vocabulary import Approval, Mode
 from ra_guard.experiments.model import (
     Author,
     Change,
     Experiment,
+    Pace,
     PlanAhead,
     PlanRefused,
     PlanUnreadable,
@@ -24,6 +26,7 @@ from ra_guard.experiments.model import (
     Weights,
     describe,
     require_key,
+    started,
 )
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
@@ -74,21 +77,33 @@ class PlanFile:
         return plan_pb2.Plan.FromString(plan).revision
 
 
+_MODES = {
+    Mode.AB: plan_pb2.MODE_AB,
+    Mode.SHADOW: plan_pb2.MODE_SHADOW,
+    Mode.INTERLEAVING: plan_pb2.MODE_INTERLEAVING,
+}
+
+
 def plan_of(experiment: Experiment) -> plan_pb2.Plan:
     """What a replica needs to know of an experiment."""
+    definition = experiment.definition
     return plan_pb2.Plan(
         revision=experiment.revision,
         experiment_key=experiment.key,
         salt=experiment.salt,
         ramp_bp=experiment.ramp_bp,
         killed=experiment.killed,
-        lease_s=experiment.lease_s,
-        default_weights=_weights(experiment.default_weights),
+        lease_s=definition.lease_s,
+        default_weights=_weights(definition.weights.default),
         domain_weights=[
             plan_pb2.DomainWeights(domain=domain, weights=_weights(weights))
-            for domain, weights in experiment.domain_weights.items()
+            for domain, weights in sorted(definition.weights.domain.items())
         ],
-        spaces=experiment.spaces,
+        spaces=definition.spaces,
+        mode=_MODES[definition.mode],
+        epoch=experiment.epoch,
+        feedback_window_s=definition.feedback_window_s,
+        retention_days=definition.retention_days,
     )
 
 
@@ -135,8 +150,8 @@ class Publisher:
         """The state at the last recorded revision. Raises UnknownExperiment, HistoryCorrupt."""
         return self.revisions()[-1].experiment
 
-    def create(self, experiment: Experiment, author: Author) -> Experiment:
-        """Records and publishes a first revision, unless one is stored already.
+    def create(self, definition: str, author: Author) -> Experiment:
+        """Records and publishes the first revision of a definition, unless one is stored already.
 
         A stored one stays as it is, and is published if a crash left it only recorded. Raises PlanRefused,
         HistoryCorrupt, PlanAhead.
@@ -146,11 +161,21 @@ class Publisher:
             if revisions := self._history.read():
                 self._publish_if_behind(revisions[-1].experiment)
                 return revisions[-1].experiment
-            return self._record(None, experiment, author)
+            experiment = started(parse_definition(definition), self._clock())
+            return self._record(None, experiment, author, definition)
 
     def ramp(self, ramp_bp: int, author: Author, *, expected_revision: int | None = None) -> Experiment:
-        """Sets the share of users in each arm; see `Experiment.ramp`."""
-        return self._change(lambda experiment: experiment.ramp(ramp_bp), author, expected_revision)
+        """Sets the share of users in each arm to a stage, over and approving any stage in between."""
+
+        def climb(experiment: Experiment) -> Experiment:
+            at, ready = self._clock(), experiment
+            for stage in experiment.definition.stages:
+                if stage.approval is Approval.REQUIRED and stage.ramp_bp <= ramp_bp and not experiment.killed:
+                    ready = ready.approve(stage.ramp_bp)
+            ramped = ready.ramp(ramp_bp, at, Pace.SKIPPING_STAGES)
+            return experiment if ramped is ready else replace(ramped, revision=experiment.revision + 1)
+
+        return self._change(climb, author, expected_revision)
 
     def kill(self, author: Author, *, expected_revision: int | None = None) -> Experiment:
         """Serves the baseline to everyone; see `Experiment.kill`."""
@@ -158,12 +183,13 @@ class Publisher:
 
     def resume(self, author: Author, *, expected_revision: int | None = None) -> Experiment:
         """Ends a kill; see `Experiment.resume`."""
-        return self._change(Experiment.resume, author, expected_revision)
+        return self._change(lambda experiment: experiment.resume(self._clock()), author, expected_revision)
 
     def _change(self, transition: Transition, author: Author, expected_revision: int | None) -> Experiment:
         with store.exclusive(self._lock, self._lock_wait_s):
             self._history.cut_torn_tail()
-            before = self.current()
+            last = self.revisions()[-1]
+            before = last.experiment
             self._publish_if_behind(before)
             if expected_revision is not None and expected_revision != before.revision:
                 raise StaleRevision(
@@ -172,12 +198,12 @@ class Publisher:
                     cure="read the experiment again and decide anew",
                 )
             after = transition(before)
-            return before if after is before else self._record(before, after, author)
+            return before if after is before else self._record(before, after, author, last.definition)
 
-    def _record(self, before: Experiment | None, after: Experiment, author: Author) -> Experiment:
+    def _record(self, before: Experiment | None, after: Experiment, author: Author, definition: str) -> Experiment:
         sealed = seal(after)  # before anything is written: the core has the last word on what a plan may say
         change = Change(after.revision, self._clock(), author.who, author.why, describe(before, after))
-        self._history.append(store.Revision(change, after))
+        self._history.append(store.Revision(change, after, definition))
         self.plan.write(sealed)
         return after
 
@@ -222,18 +248,18 @@ class ControlFolder:
 
     def ensure(self, key: str, author: Author) -> Publisher:
         """What a server calls at its start: the experiment as stored, or else the default definition under ``key``."""
-        return self.create(replace(parse_definition(default_definition()), key=key), author)
+        return self.create(default_definition(key), author)
 
-    def create(self, experiment: Experiment, author: Author) -> Publisher:
-        """Stores and publishes an experiment; one that is already stored keeps its history and is healed.
+    def create(self, definition: str, author: Author) -> Publisher:
+        """Stores and publishes a new experiment; one that is already stored keeps its history and is healed.
 
         Raises BadKey, PlanRefused, HistoryCorrupt, PlanAhead.
         """
-        folder = self.folder(experiment.key)
+        folder = self.folder(parse_definition(definition).key)
         folder.mkdir(parents=True, exist_ok=True)
         store.sync_folder(self._path)
         publisher = Publisher(folder, clock=self._clock)
-        publisher.create(experiment, author)
+        publisher.create(definition, author)
         return publisher
 
 

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from ra_guard.experiments.model import (
     Experiment,
     ExperimentError,
     HistoryCorrupt,
-    Weights,
     WriterBusy,
+    experiment_from,
+    state_of,
 )
 
 _LOCK_POLL_S = 0.02
@@ -38,6 +39,7 @@ class Revision:
 
     change: Change
     experiment: Experiment
+    definition: str
 
 
 class History:
@@ -100,39 +102,17 @@ def _encode(revision: Revision) -> bytes:
         "who": change.who,
         "why": change.why,
         "what": change.what,
+        "definition": revision.definition,
         "state": state_of(experiment),
     }
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def state_of(experiment: Experiment) -> dict[str, object]:
-    """The full state as plain JSON values."""
-    return {
-        "key": experiment.key,
-        "revision": experiment.revision,
-        "epoch": experiment.epoch,
-        "salt": experiment.salt,
-        "ramp_bp": experiment.ramp_bp,
-        "killed": experiment.killed,
-        "lease_s": experiment.lease_s,
-        "default_weights": asdict(experiment.default_weights),
-        "domain_weights": {name: asdict(weights) for name, weights in experiment.domain_weights.items()},
-        "spaces": list(experiment.spaces),
-    }
-
-
 def _decode(line: Mapping[str, object]) -> Revision:
-    state = line["state"]
-    if not isinstance(state, dict):
-        raise TypeError("state is not an object")
-    experiment = Experiment(
-        **{
-            **state,
-            "default_weights": Weights(**state["default_weights"]),
-            "domain_weights": {name: Weights(**weights) for name, weights in state["domain_weights"].items()},
-            "spaces": tuple(state["spaces"]),
-        }
-    )
+    definition, state = line["definition"], line["state"]
+    if not isinstance(definition, str) or not isinstance(state, dict):
+        raise TypeError("definition is not text, or state is not an object")
+    experiment = experiment_from(definition, state)
     change = Change(
         revision=experiment.revision,
         at=datetime.fromisoformat(str(line["at"])),
@@ -142,7 +122,7 @@ def _decode(line: Mapping[str, object]) -> Revision:
     )
     if line["revision"] != experiment.revision:
         raise ValueError(f"line says revision {line['revision']}, its state {experiment.revision}")
-    return Revision(change, experiment)
+    return Revision(change, experiment, definition)
 
 
 @contextmanager

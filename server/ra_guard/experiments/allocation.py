@@ -1,0 +1,35 @@
+"""Where the hash puts a unit: the seed, the buckets, and which of them each arm holds at a ramp."""
+
+from enum import Enum
+
+BUCKETS = 10_000
+CONTROL_ORIGIN = 5_000
+"""Treatment grows from bucket 0, control from here, so that no ramp moves a unit from one arm to the other."""
+MAX_RAMP_BP = 5_000
+
+
+class Arm(Enum):
+    """Where the hash alone puts a unit at one ramp."""
+
+    TREATMENT = "treatment"
+    CONTROL = "control"
+    NOT_ENROLLED = "not_enrolled"
+
+
+def hash_seed(key: str, salt: str) -> str:
+    """The seed of the assignment hash: the key, or ``key:salt`` when the salt is not empty."""
+    return f"{key}:{salt}" if salt else key
+
+
+def arm_of(bucket: int, ramp_bp: int) -> Arm:
+    """The arm of a bucket (0..9999): treatment is [0, r), control [5000, 5000 + r)."""
+    if bucket < ramp_bp:
+        return Arm.TREATMENT
+    if CONTROL_ORIGIN <= bucket < CONTROL_ORIGIN + ramp_bp:
+        return Arm.CONTROL
+    return Arm.NOT_ENROLLED
+
+
+def percent(ramp_bp: int) -> str:
+    """``125`` as ``1.25 %``."""
+    return f"{ramp_bp / 100:g} %"

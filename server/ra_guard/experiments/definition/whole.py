@@ -1,0 +1,99 @@
+"""The definition: every table of it, and what must hold between them."""
+
+import re
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, field_validator, model_validator
+
+from ra_guard.experiments.allocation import MAX_RAMP_BP
+from ra_guard.experiments.definition.table import Mistake, Table, Text
+from ra_guard.experiments.definition.treatment import Arms, Stage, WeightsByDomain
+from ra_guard.experiments.definition.vocabulary import Mode, Unit
+
+FORMAT = 1
+MAX_LEASE_S = 3_600
+MAX_SALT_BYTES = 64
+RESERVED_SALT = re.compile(r"epoch-\d+")
+
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Space = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Definition(Table):
+    """All that people decide about an experiment before it runs."""
+
+    format: Literal[1]
+    key: Key
+    description: Text
+    unit: Unit
+    mode: Mode
+    salt: str
+    lease_s: Annotated[int, Strict(), Field(ge=1, le=MAX_LEASE_S)]
+    spaces: tuple[Space, ...]
+    feedback_window_s: Annotated[int, Strict(), Field(ge=1, le=90 * 86_400)]
+    retention_days: Annotated[int, Strict(), Field(ge=1, le=3650)]
+    launch_date: Annotated[date, Strict()] | None = None
+    arms: Arms
+    weights: WeightsByDomain
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @field_validator("key")
+    @classmethod
+    def _no_folder(cls, key: str) -> str:
+        if key in {".", ".."}:
+            raise Mistake(found=repr(key), wanted="a name, not a folder", cure="choose another key")
+        return key
+
+    @field_validator("salt")
+    @classmethod
+    def _salt_of_a_first_epoch(cls, salt: str) -> str:
+        if RESERVED_SALT.fullmatch(salt):
+            raise Mistake(
+                found=repr(salt),
+                wanted="anything but epoch-N, which later epochs carry",
+                cure="choose another salt or none",
+            )
+        if len(salt.encode()) > MAX_SALT_BYTES:
+            raise Mistake(
+                found=f"{len(salt.encode())} bytes", wanted=f"at most {MAX_SALT_BYTES}", cure="choose a shorter one"
+            )
+        return salt
+
+    @field_validator("stages")
+    @classmethod
+    def _ascending(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for stage in stages:
+            if abs(stage.percent * 100 - stage.ramp_bp) > 1e-6 or stage.ramp_bp < 1:
+                raise Mistake(found=f"{stage.percent:g} %", wanted="0.01 or more in steps of 0.01", cure="round it")
+            if stage.ramp_bp > MAX_RAMP_BP:
+                raise Mistake(
+                    found=f"{stage.percent:g} % in each arm",
+                    wanted=f"at most {MAX_RAMP_BP / 100:g} %, or the arms overlap",
+                    cure="lower it",
+                )
+        for before, after in pairwise(stages):
+            if after.ramp_bp <= before.ramp_bp:
+                raise Mistake(
+                    found=f"{after.percent:g} % after {before.percent:g} %",
+                    wanted="stages that ascend",
+                    cure="order them; a ramp down needs no stage of its own",
+                )
+        return stages
+
+    @model_validator(mode="after")
+    def _only_the_last_stage_lasts(self) -> "Definition":
+        *held, last = self.stages
+        if last.hold_hours is not None or any(stage.hold_hours is None for stage in held):
+            raise Mistake(
+                found="stages with hold_hours "
+                + ", ".join("absent" if stage.hold_hours is None else str(stage.hold_hours) for stage in self.stages),
+                wanted="hold_hours at every stage but the last",
+                cure="the last stage is held until the analysis ends",
+            )
+        return self
+
+    def stage(self, ramp_bp: int) -> Stage | None:
+        """The stage of exactly this share."""
+        return next((stage for stage in self.stages if stage.ramp_bp == ramp_bp), None)
