@@ -40,7 +40,7 @@ def main() -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears Ctrl-C and decides
-    threading.Thread(target=_watch_supervisor, args=(stopping.set,), name="supervisor-watch", daemon=True).start()
+    watch_supervisor(stopping.set)
     if orders.cpu is not None:
         os.sched_setaffinity(0, {orders.cpu})
 
@@ -59,9 +59,14 @@ def main() -> int:
     return EXIT_DRAINED
 
 
-def _watch_supervisor(stop: Callable[[], None]) -> None:
-    sys.stdin.read()
-    stop()
+def watch_supervisor(stop: Callable[[], None]) -> None:
+    """Calls ``stop``, on a thread of its own, when standard input ends."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        stop()
+
+    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ra_guard.errors import Code
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2

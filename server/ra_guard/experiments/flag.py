@@ -14,7 +14,7 @@ from openfeature import api
 from openfeature.flag_evaluation import FlagEvaluationDetails
 from openfeature.provider import AbstractProvider
 
-from ra_guard.experiments.model import InvalidInput
+from ra_guard.experiments.errors import InvalidInput
 
 DOMAIN = "ra-guard"
 

@@ -8,6 +8,7 @@ A kill that the store refuses is not refused to the replicas: they are told to h
 again until it is stored.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +16,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
+from ra_guard.errors import Code
 from ra_guard.experiments import model, publish
-from ra_guard.experiments.control_store import ControlStore, Entry, Stored, StoreError
-from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments.control_store import (
+    ControlStore,
+    Entry,
+    LeaseLost,
+    OutcomeUnknown,
+    StoreBusy,
+    StoreCorrupt,
+    Stored,
+    StoreFailed,
+    StoreFull,
+    StoreGone,
+    StoreReadOnly,
+    WriterLease,
+)
+from ra_guard.experiments.definition import Definition, default_definition, parse_definition
+from ra_guard.experiments.errors import ExperimentError, StaleRevision, UnknownExperiment, UnknownRevision
 from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
-from ra_guard.experiments.model import Author, Experiment, Pace, StaleRevision, UnknownExperiment, require_key
+from ra_guard.experiments.model import Author, Experiment, Pace, require_key
 from ra_guard.experiments.replicas import Replicas, Rollout
 from ra_guard.experiments.seat import WriterSeat
 from ra_guard.v1.plan_pb2 import SealedPlan
@@ -28,34 +44,35 @@ ACK_GRACE_S = 5.0
 """Beyond the lease: by then every replica has the revision or no lease."""
 LEDGER_LINES = 100
 """Changes that an answer carries, the latest ones; the store keeps all."""
-_FLAG_AUTHOR = "flag"
+_REFUSALS = (StoreBusy, StoreCorrupt, StoreFailed, StoreFull, StoreGone, StoreReadOnly)
+"""Of a store that cannot take a change, whatever the change is."""
 
 Listener = Callable[[str], None]
 Transition = Callable[[Experiment], Experiment]
 
 
-class NotTheWriter(model.ExperimentError):
+class NotTheWriter(ExperimentError):
     """Another instance holds the writer lease, or none does yet."""
 
-    status_code = model.Code.UNAVAILABLE
+    status_code = Code.UNAVAILABLE
 
 
-class KillNotStored(model.ExperimentError):
+class KillNotStored(ExperimentError):
     """The replicas were told to halt, and the store refused the kill."""
 
-    status_code = model.Code.UNAVAILABLE
+    status_code = Code.UNAVAILABLE
 
 
-class FlagIsOff(model.ExperimentError):
+class FlagIsOff(ExperimentError):
     """A resume while the feature flag says off."""
 
-    status_code = model.Code.FAILED_PRECONDITION
+    status_code = Code.FAILED_PRECONDITION
 
 
-class FlagUnread(model.ExperimentError):
+class FlagUnread(ExperimentError):
     """The feature flag was never read: whether treatment is allowed is not known."""
 
-    status_code = model.Code.UNAVAILABLE
+    status_code = Code.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ class Published:
     """What replicas are told: an experiment, and its plan as sealed bytes."""
 
     experiment: Experiment
+    text: str
+    """Of its definition, as it was applied."""
     sealed: bytes
     checksum: int
 
@@ -79,7 +98,7 @@ class Changed:
     @property
     def lease_s(self) -> int:
         """The longest lease of an older plan that may still run."""
-        return self.after.definition.lease_s if self.before is None else self.before.definition.lease_s
+        return self.after.lease_s if self.before is None else self.before.lease_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +130,18 @@ class ControlPlane:
         flags: FlagSource | None = None,
         clock: publish.Clock = publish.utc_now,
         steady: Callable[[], float] = time.monotonic,
+        announce: Callable[[Entry], None] = lambda _: None,
+        observe_spread: Callable[[float], None] = lambda _: None,
         report: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
+        """``announce`` is told of every line that the ledger takes, ``observe_spread`` how long each change took."""
         self._store = store
         self._seat = seat
         self._flags = flags or NoFlag()
         self._clock = clock
         self._steady = steady
+        self._announce = announce
+        self._observe_spread = observe_spread
         self._report = report
         self._changing = threading.Lock()
         self._published: Mapping[str, Published] = MappingProxyType({})
@@ -127,10 +151,21 @@ class ControlPlane:
         self._remembered: dict[str, dict[str, int]] = {}
         self._listeners: list[Listener] = []
         self.replicas = Replicas(steady)
-        self.spreads: list[float] = []
-        """Seconds that the changes of this process took to reach every replica."""
 
     # What replicas hear
+
+    @property
+    def unstored_kills(self) -> int:
+        """Kills that replicas obey already and the store has not taken."""
+        return len(self._unstored)
+
+    def writer(self) -> WriterLease | None:
+        """The lease of this instance; None while it has none."""
+        return self._seat.lease
+
+    def text(self, key: str) -> str:
+        """The definition in force, as it was applied."""
+        return self._in_force(key).text
 
     def subscribe(self, listener: Listener) -> None:
         """``listener(key)`` is called, on any thread, when replicas of an experiment have something new to hear."""
@@ -177,7 +212,7 @@ class ControlPlane:
         """A plan as it was published, sealed. Raises UnknownExperiment, UnknownRevision."""
         stored = self._store.at(key, revision)
         if stored is None:
-            raise model.UnknownRevision(
+            raise UnknownRevision(
                 found=f"revision {revision} of {key}",
                 wanted=f"1..{self.current(key).revision}",
                 cure="take the revision from the log record or from `ra-guard experiment status`",
@@ -197,7 +232,7 @@ class ControlPlane:
         self._require_lead()
         found = self._published.get(definition.key)
         if found is None:
-            after = model.first(definition, self._clock())
+            after = model.started(definition, self._clock())
             publish.seal(after)
             return None, after
         after = found.experiment.apply(definition)
@@ -206,14 +241,11 @@ class ControlPlane:
 
     # What people change
 
-    def create_if_missing(self, key: str, author: Author) -> Experiment:
-        """The experiment of that key, stored from the template when there is none: at ramp 0, nobody treated."""
-        require_key(key)
-        self._require_lead()
-        found = self._published.get(key)
-        if found is not None:
-            return found.experiment
-        return self._create(replace(parse_definition(template()), key=key), author).after
+    def create_default(self, author: Author) -> None:
+        """Stores the experiment of the template, unless there is one of its key: at ramp 0, nobody is treated."""
+        text = default_definition()
+        if parse_definition(text).key not in self.keys():
+            self._create(text, author)
 
     def apply(self, text: str, author: Author, expected_revision: int) -> Changed:
         """Stores a definition as a new revision; ``expected_revision`` is 0 for a new experiment.
@@ -223,19 +255,21 @@ class ControlPlane:
         definition = parse_definition(text)
         self._require_lead()
         if definition.key in self._published:
-            return self._change(definition.key, lambda before: before.apply(definition), author, expected_revision)
+            return self._change(
+                definition.key, lambda before: before.apply(definition), author, expected_revision, text=text
+            )
         if expected_revision != 0:
             raise StaleRevision(
                 found=f"no experiment {definition.key}",
                 wanted=f"revision {expected_revision} of it",
                 cure="check the key; a new experiment is applied with expected revision 0",
             )
-        return self._create(definition, author)
+        return self._create(text, author)
 
     def ramp(self, key: str, ramp_bp: int, pace: Pace, author: Author, expected_revision: int | None = None) -> Changed:
         """Sets the share of users in each arm; see `Experiment.ramp`."""
         now = self._clock()
-        return self._change(key, lambda before: before.ramp(ramp_bp, pace, now), author, expected_revision)
+        return self._change(key, lambda before: before.ramp(ramp_bp, now, pace), author, expected_revision)
 
     def approve(self, key: str, ramp_bp: int, author: Author, expected_revision: int | None = None) -> Changed:
         """Allows the ramp to reach a stage; see `Experiment.approve`."""
@@ -264,7 +298,7 @@ class ControlPlane:
 
     def wait(self, changed: Changed, timeout_s: float | None = None) -> Spread:
         """Blocks until nobody serves an older plan, or the time is up (the lease and a grace), and notes how long it took."""
-        key, revision = changed.after.definition.key, changed.after.revision
+        key, revision = changed.after.key, changed.after.revision
         limit_s = changed.lease_s + ACK_GRACE_S if timeout_s is None else timeout_s
         rollout = self.replicas.wait(key, revision, changed.lease_s, limit_s)
         spread = Spread(rollout, self._steady() - changed.published_s)
@@ -291,7 +325,7 @@ class ControlPlane:
             for key in self._store.keys():
                 stored = self._store.current(key)
                 if stored is not None:
-                    published[key] = _published(_experiment(stored), stored.sealed)
+                    published[key] = _published(_experiment(stored), stored.definition, stored.sealed)
                     known = self._store.replicas(key)
                     self._remembered[key] = known
                     self.replicas.expect(key, known)
@@ -305,7 +339,7 @@ class ControlPlane:
         for key, published in self._published.items():
             reading = self._flags.read(key)
             if reading is not None and reading.state is FlagState.OFF and not published.experiment.killed:
-                self.kill(key, Author(f"{_FLAG_AUTHOR} {reading.provider}", f"flag {key} is off"))
+                self.kill(key, Author(f"flag {reading.provider}", f"flag {key} is off"))
 
     def _retry_kills(self) -> None:
         if not self.leads():
@@ -320,9 +354,11 @@ class ControlPlane:
         for key in self._published:
             self.replicas.forget_silent(key)
             now, before = self.replicas.revisions(key), self._remembered.get(key, {})
-            if now != before:
-                self._store.remember(key, now, lease)
-                self._remembered[key] = now
+            for replica, revision in now.items() - before.items():
+                self._store.remember(key, replica, revision, lease=lease)
+            for replica in before.keys() - now.keys():
+                self._store.forget(key, replica, lease=lease)
+            self._remembered[key] = now
 
     # One change
 
@@ -330,7 +366,7 @@ class ControlPlane:
         self._in_force(key)
         try:
             return self._change(key, transition, author, None)
-        except StoreError as cause:
+        except _REFUSALS as cause:
             self._unstored[key] = (transition, author)
             self._tell(key)
             raise KillNotStored(
@@ -339,13 +375,17 @@ class ControlPlane:
                 cure="every replica is told to treat nobody meanwhile; mend the store, the kill is tried until it is stored",
             ) from cause
 
-    def _create(self, definition: model.Definition, author: Author) -> Changed:
+    def _create(self, text: str, author: Author) -> Changed:
         with self._changing:
-            return self._record(None, model.first(definition, self._clock()), author)
+            return self._record(None, model.started(parse_definition(text), self._clock()), text, author)
 
-    def _change(self, key: str, transition: Transition, author: Author, expected_revision: int | None) -> Changed:
+    def _change(
+        self, key: str, transition: Transition, author: Author, expected_revision: int | None, text: str | None = None
+    ) -> Changed:
+        """``text``: of another definition, when the transition puts one in force."""
         with self._changing:
-            before = self._in_force(key).experiment
+            in_force = self._in_force(key)
+            before = in_force.experiment
             if expected_revision is not None and expected_revision != before.revision:
                 raise StaleRevision(
                     found=f"revision {before.revision} in force",
@@ -358,15 +398,16 @@ class ControlPlane:
                 return Changed(before, before, self._steady())
             # Replicas may hold a higher revision than a store that was restored from a copy; they never go back.
             highest = max(self.replicas.revisions(key).values(), default=0)
-            return self._record(before, replace(after, revision=max(after.revision, highest + 1)), author)
+            after = replace(after, revision=max(after.revision, highest + 1))
+            return self._record(before, after, text or in_force.text, author)
 
-    def _record(self, before: Experiment | None, after: Experiment, author: Author) -> Changed:
+    def _record(self, before: Experiment | None, after: Experiment, text: str, author: Author) -> Changed:
         lease = self._seat.lease
         if lease is None:
             raise self._not_the_writer()
         now = self._clock()
         sealed = publish.seal(after)  # before anything is stored: the core has the last word on what a plan may say
-        key = after.definition.key
+        key = after.key
         entry = Entry(
             key=key,
             revision=after.revision,
@@ -376,19 +417,24 @@ class ControlPlane:
             what=model.describe(before, after),
             numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
         )
-        self._store.record(0 if before is None else before.revision, _stored(after, sealed, now), entry, lease)
-        self._published = MappingProxyType({**self._published, key: _published(after, sealed)})
+        try:
+            self._store.record(0 if before is None else before.revision, _stored(after, text, sealed, now), entry, lease)
+        except LeaseLost as cause:
+            self._term = 0
+            raise self._not_the_writer() from cause
+        except (OutcomeUnknown, StaleRevision):
+            self._term = 0  # what is stored is not what is published here: read it again before anything is said
+            raise
+        self._published = MappingProxyType({**self._published, key: _published(after, text, sealed)})
         if after.killed:
             self._unstored.pop(key, None)
         published_s = self._steady()
         self._tell(key)
+        self._announce(entry)
         return Changed(before, after, published_s)
 
     def _note_spread(self, key: str, revision: int, spread: Spread) -> None:
-        self.spreads.append(spread.seconds)
-        lease = self._seat.lease
-        if lease is None:
-            return
+        self._observe_spread(spread.seconds)
         rollout = spread.rollout
         numbers = {
             "seconds": spread.seconds,
@@ -397,10 +443,14 @@ class ControlPlane:
             "waiting": float(len(rollout.waiting)),
         }
         what = "reached every replica" if rollout.done else "did not reach every replica"
+        entry = Entry(key, revision, self._clock(), "ra-guard control", "measured", what, numbers)
+        lease = self._seat.lease
         try:
-            self._store.note(Entry(key, revision, self._clock(), "ra-guard control", "measured", what, numbers), lease)
-        except model.ExperimentError as error:  # the change itself is stored and stands
+            if lease is not None:
+                self._store.note(entry, lease)
+        except ExperimentError as error:  # the change itself is stored and stands
             self._report(error)
+        self._announce(entry)
 
     def _tell(self, *keys: str) -> None:
         for key in keys:
@@ -436,7 +486,7 @@ class ControlPlane:
     def _not_the_writer(self) -> NotTheWriter:
         try:
             holder = self._store.writer()
-        except StoreError as cause:
+        except _REFUSALS as cause:
             return NotTheWriter(found=cause.found, wanted="the writer lease", cure=cause.cure)
         return NotTheWriter(
             found=f"{holder.holder} as the writer" if holder else "no writer yet",
@@ -445,21 +495,21 @@ class ControlPlane:
         )
 
 
-def _published(experiment: Experiment, sealed: bytes) -> Published:
-    return Published(experiment, sealed, SealedPlan.FromString(sealed).checksum)
+def _published(experiment: Experiment, text: str, sealed: bytes) -> Published:
+    return Published(experiment, text, sealed, SealedPlan.FromString(sealed).checksum)
 
 
 def _experiment(stored: Stored) -> Experiment:
-    return model.experiment_from(stored.definition, stored.state)
+    return model.experiment_from(stored.definition, json.loads(stored.state))
 
 
-def _stored(experiment: Experiment, sealed: bytes, at: datetime) -> Stored:
+def _stored(experiment: Experiment, text: str, sealed: bytes, at: datetime) -> Stored:
     return Stored(
-        key=experiment.definition.key,
+        key=experiment.key,
         revision=experiment.revision,
         epoch=experiment.epoch,
-        definition=experiment.definition.text,
-        state=model.state_of(experiment),
+        definition=text,
+        state=json.dumps(model.state_of(experiment)),
         sealed=sealed,
         at=at,
     )

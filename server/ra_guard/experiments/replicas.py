@@ -5,12 +5,13 @@ in force. So a word heard here bounds the lease from above, by a steady clock of
 another machine enters.
 """
 
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ra_guard.experiments.model import BadReplica, Replica, is_replica_name
+from ra_guard.experiments.errors import BadReplica
 
 FORGET_AFTER_S = 3600.0
 """A replica silent for this long is no longer listed: as long as the longest lease."""
@@ -18,6 +19,17 @@ MAX_REPLICAS = 4096
 """Names kept for one experiment, so that a client which makes up names cannot fill the memory."""
 
 Clock = Callable[[], float]
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What a replica last said. ``age_s``: since then."""
+
+    replica: str
+    revision: int
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +140,7 @@ class Replicas:
 
 
 def _require_room(seen: Mapping[str, _Seen], replica: str) -> None:
-    if not is_replica_name(replica):
+    if not _NAME.fullmatch(replica):
         raise BadReplica(
             found=f"replica {replica!r}",
             wanted="1..64 of [A-Za-z0-9_.-], the first no dot",

@@ -30,7 +30,7 @@ _ARMS = {
     Arm.NOT_ENROLLED: rerank_pb2.ARM_NOT_ENROLLED,
 }
 _PACES = {
-    wire.PACE_UNSPECIFIED: Pace.STAGE_BY_STAGE,
+    wire.PACE_UNSPECIFIED: Pace.BY_STAGE,
     wire.PACE_SKIPPING_STAGES: Pace.SKIPPING_STAGES,
 }
 _METHODS = {
@@ -53,9 +53,8 @@ _NOBODY = Principal(None)
 class ExperimentAdmin:
     """Answers messages over a control plane. Methods raise what the plane raises; see `ra_guard.v1.ExperimentAdmin`."""
 
-    def __init__(self, plane: ControlPlane, holder: Callable[[], wire.Writer | None] = lambda: None) -> None:
+    def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._holder = holder
 
     def method(self, name: str) -> Callable[[Any, Principal], Message]:
         """The method that answers an RPC."""
@@ -66,7 +65,7 @@ class ExperimentAdmin:
         """What applying a definition would change."""
         before, after = self._plane.preview(request.definition)
         return wire.PreviewResponse(
-            key=after.definition.key,
+            key=after.key,
             revision=0 if before is None else before.revision,
             differences=differences(None if before is None else before.definition, after.definition),
         )
@@ -118,7 +117,7 @@ class ExperimentAdmin:
         """Where one unit stands: by the hash alone, and as a replica with a live lease serves it."""
         require_unit(request.unit)
         experiment = self._plane.current(request.key)
-        bucket = _core.bucket(hash_seed(experiment.definition.key, experiment.salt), request.unit)
+        bucket = _core.bucket(hash_seed(experiment.key, experiment.salt), request.unit)
         arm = arm_of(bucket, experiment.ramp_bp)
         served, reason = served_to(arm, experiment)
         return wire.AssignResponse(bucket=bucket, arm=_ARMS[arm], served_arm=served, reason=reason)
@@ -134,8 +133,8 @@ class ExperimentAdmin:
         return {"experiment": self._experiment(changed.after), "spread": _spread(spread)}
 
     def _experiment(self, experiment: Experiment) -> wire.Experiment:
-        key = experiment.definition.key
-        flag = self._plane.flag(key)
+        key = experiment.key
+        flag, writer = self._plane.flag(key), self._plane.writer()
         return wire.Experiment(
             key=key,
             plan=plan_of(experiment),
@@ -145,11 +144,11 @@ class ExperimentAdmin:
                 wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s)
                 for seen in self._plane.replicas.listed(key)
             ],
-            definition=experiment.definition.text,
-            approved_bp=experiment.approved_bp,
+            definition=self._plane.text(key),
+            approved_bp=sorted(experiment.approved_bp),
             rolled_back=experiment.rolled_back,
             flag=None if flag is None else _flag(flag),
-            writer=self._holder(),
+            writer=None if writer is None else wire.Writer(holder=writer.holder, term=writer.term),
         )
 
 

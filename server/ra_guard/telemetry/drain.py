@@ -3,19 +3,17 @@
 import threading
 import time
 from collections.abc import Callable
-from traceback import extract_tb
 from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns, variant_of
+from ra_guard.telemetry.failures import Failures
+from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
-from ra_guard.telemetry.records import CallRecord, FailureRecord, Records
+from ra_guard.telemetry.records import CallRecord, Records
 from ra_guard.telemetry.traces import Traces
 
 POLL_S: Final = 0.02
-REPEAT_NS: Final = 60_000_000_000
-"""A failure of one cause from the same place is written once a minute, with the number of times it happened."""
 
 _OF_THE_ARM: Final = frozenset(REASONS.index(name) for name in ("unspecified", "control", "not_enrolled"))
 
@@ -41,7 +39,7 @@ class Drain:
         self._traces = traces
         self._wall_ns = wall_ns
         self._clock_ns = clock_ns
-        self._failures: dict[tuple[str, str, int], tuple[int, int]] = {}
+        self._failures = Failures(log, clock_ns)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
@@ -65,7 +63,8 @@ class Drain:
             if isinstance(record, CallRecord):
                 self._tell_call(record, wall_offset_ns)
             else:
-                self._tell_failure(record)
+                self._metrics.failure(record.error)
+                self._failures.tell(record.error, record.at_ns)
             time.sleep(0)
 
     def _run(self) -> None:
@@ -104,25 +103,3 @@ class Drain:
             stages_ns=dict(zip(CORE_STAGES, stage_times_ns(answer), strict=True)),
             trace_id=trace_id,
         )
-
-    def _tell_failure(self, record: FailureRecord) -> None:
-        error = record.error
-        self._metrics.failure(error)
-        place = _place(error)
-        first_ns, times = self._failures.get(place, (None, 0))
-        if first_ns is not None and record.at_ns - first_ns < REPEAT_NS:
-            self._failures[place] = (first_ns, times + 1)
-            return
-        self._failures[place] = (record.at_ns, 0)
-        self._log.error(
-            "failure",
-            variant=variant_of(error),
-            error=str(error),
-            repeated=times,
-            exc_info=(type(error), error, error.__traceback__),
-        )
-
-
-def _place(error: BaseException) -> tuple[str, str, int]:
-    frames = extract_tb(error.__traceback__, limit=-1)
-    return (variant_of(error), *((frames[0].filename, frames[0].lineno or 0) if frames else ("", 0)))

@@ -64,6 +64,11 @@ def resource(worker: int, replica: str) -> Resource:
     return Resource.create({"service.name": "ra-guard", "service.instance.id": replica, "ra_guard.worker": worker})
 
 
+def control_resource(instance: str) -> Resource:
+    """What all metrics of a control plane say about it."""
+    return Resource.create({"service.name": "ra-guard-control", "service.instance.id": instance})
+
+
 def metric_readers(
     telemetry: Telemetry,
     histograms: Sequence[Histogram],

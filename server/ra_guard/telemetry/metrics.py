@@ -10,12 +10,13 @@ from operator import attrgetter
 from typing import Final, cast
 
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from ra_guard._core import Answer
+from ra_guard.telemetry.failures import variant_of
 from ra_guard.telemetry.histograms import Histogram
+from ra_guard.telemetry.instruments import Instruments
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
 from ra_guard.telemetry.records import CallRecord
 
@@ -27,7 +28,6 @@ STAGE_BOUNDS_S: Final = tuple(float(f"{1e-7 * 2.0**step:.3g}") for step in range
 CORE_STAGES: Final = ("decode", "assign", "lookup", "score", "order", "encode")
 CANDIDATE_STATES: Final = ("scored", "cold", "unknown", "unlicensed")
 
-Read = Callable[[], float]
 _Outcome = tuple[int, int, int, int]
 
 outcome_of = cast("Callable[[Answer], _Outcome]", attrgetter("status", "reason", "assigned_arm", "served_arm"))
@@ -40,11 +40,6 @@ def stage_times_s(answer: Answer) -> Iterable[float]:
 
 
 candidate_counts = cast("Callable[[Answer], tuple[int, ...]]", attrgetter(*CANDIDATE_STATES))
-
-
-def variant_of(error: BaseException) -> str:
-    """A failure's cause by name; for what nobody foresaw, its class."""
-    return str(getattr(error, "variant", type(error).__name__))
 
 
 def call_histograms() -> tuple[Histogram, Histogram]:
@@ -66,7 +61,7 @@ def call_histograms() -> tuple[Histogram, Histogram]:
     return duration, stage
 
 
-class Metrics:
+class Metrics(Instruments):
     """Counts and times of finished calls; one thread writes, any may collect."""
 
     def __init__(
@@ -77,17 +72,8 @@ class Metrics:
         self._outcomes: Counter[_Outcome] = Counter()
         self._candidates = [0] * len(CANDIDATE_STATES)
         self._failures: Counter[str] = Counter()
-        self._provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
-        self._meter = self._provider.get_meter("ra_guard")
+        super().__init__(readers, resource)
         self._observe_calls()
-
-    def gauge(self, name: str, read: Read, *, unit: str, description: str, **attributes: str) -> None:
-        """Registers a value that is read at each collection; NaN is left out."""
-        self._meter.create_observable_gauge(name, [_observing(read, attributes)], unit, description)
-
-    def counter(self, name: str, read: Read, *, unit: str, description: str, **attributes: str) -> None:
-        """Registers a total kept elsewhere, read at each collection."""
-        self._meter.create_observable_counter(name, [_observing(read, attributes)], unit, description)
 
     def call(self, record: CallRecord) -> None:
         """Counts and times one finished call."""
@@ -104,12 +90,8 @@ class Metrics:
         """Counts one failure by its cause."""
         self._failures[variant_of(error)] += 1
 
-    def close(self) -> None:
-        """Exports what is left and stops the readers."""
-        self._provider.shutdown()
-
     def _observe_calls(self) -> None:
-        create = self._meter.create_observable_counter
+        create = self.meter.create_observable_counter
         create("ra_guard.rerank.calls", [self._observe_outcomes], "{call}", "Answered calls")
         create("ra_guard.rerank.candidates", [self._observe_candidates], "{candidate}", "Candidates, by state")
         create("ra_guard.failures", [self._observe_failures], "{failure}", "Failures that no caller saw as an error")
@@ -140,12 +122,3 @@ def _call_attributes(label: str) -> Mapping[str, str]:
         "rpc.method": f"ra_guard.v1.Reranker/{method}",
         "rpc.response.status_code": code,
     }
-
-
-def _observing(read: Read, attributes: Mapping[str, str]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def observe(_: CallbackOptions) -> Iterable[Observation]:
-        value = read()
-        if value == value:  # not NaN
-            yield Observation(value, attributes)
-
-    return observe
