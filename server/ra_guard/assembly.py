@@ -5,7 +5,6 @@ Only this file knows the data path, the control path and the gallery at once.
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ import numpy.typing as npt
 
 from ra_guard import _core
 from ra_guard._core import Engine, Generation
+from ra_guard.client import ControlSource, split_addresses
 from ra_guard.config import Settings
-from ra_guard.experiments.model import Author
-from ra_guard.experiments.publish import ControlFolder
-from ra_guard.experiments.replicas import PlanWatcher, ReplicaBoard
+from ra_guard.experiments.feed import Pace, PlanFeed
+from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.gallery.cold import ColdFeatures
 from ra_guard.gallery.folder import GalleryFolder
 from ra_guard.gallery.label_embeddings import open_feature_space
@@ -28,7 +27,6 @@ from ra_guard.gallery.pools import Pools
 from ra_guard.models.imaging import Limits
 from ra_guard.models.space import Space
 from ra_guard.rpc import reranker
-from ra_guard.rpc.experiment_admin import ExperimentAdmin, experiment_admin_handlers
 from ra_guard.rpc.gallery_admin import GalleryAdmin, gallery_admin_handlers
 from ra_guard.rpc.health import Health, canary_probe
 from ra_guard.rpc.interceptors import ErrorBoundary
@@ -52,13 +50,10 @@ from ra_guard.telemetry.metrics import Metrics, call_histograms
 from ra_guard.telemetry.records import Records
 from ra_guard.telemetry.traces import Traces
 
-EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
 GALLERY_ADMIN = "ra_guard.v1.GalleryAdmin"
 MESSAGE_OVERHEAD_BYTES = 65_536
 """Around an image in an admin message."""
 COLD_CLOSE_S = 5.0
-MISSED_POLLS = 10
-"""So many looks for a plan without success, and the control path counts as not serving."""
 HOST_NAME_CHARACTERS = 48
 """Leaves room for process id and worker within a replica's 64."""
 
@@ -110,7 +105,8 @@ class CurrentPools:
 class Worker:
     """One serving process, from settings. `start` returns once it serves, `drain` once every call is answered."""
 
-    def __init__(self, settings: Settings, *, index: int, port: int) -> None:
+    def __init__(self, settings: Settings, *, index: int, port: int, control: str) -> None:
+        """``control``: addresses of the control plane to watch."""
         self._settings = settings
         replica = f"{settings.experiment.replica or _own_name()}-{index}"
         self._log = configure_logging(settings.log.level, worker=index)
@@ -119,7 +115,7 @@ class Worker:
         self._core = _engine(settings, index)
         self._telemetry = self._make_telemetry(index, replica)
         self._models = _models(settings)
-        self._make_plans(replica)
+        self._feed = self._make_feed(replica, control)
         self._make_generations()
         self._cold = self._make_cold()
         self._make_server(port)
@@ -128,11 +124,11 @@ class Worker:
     def start(self) -> None:
         """Loads plan and generation, warms them, then opens the port."""
         self._telemetry.start()
-        self._poll_plan()
-        self._plan_thread.start()
+        self._feed.start()
         self._generations.start()
         if self._cold is not None:
             self._cold.start()
+        self._feed.wait_for_answer(self._settings.control.start_wait_s)
         self._server.start()
         generation = self._core.generation()
         self._log.info(
@@ -152,8 +148,7 @@ class Worker:
         if self._cold is not None:
             self._cold.close(COLD_CLOSE_S)
         self._generations.close()
-        self._plan_stop.set()
-        self._plan_thread.join()
+        self._feed.stop()
         if self._models is not None:
             self._models.triton.close()
         try:
@@ -213,31 +208,20 @@ class Worker:
             report=self._records.report,
         )
 
-    def _make_plans(self, replica: str) -> None:
-        experiment = self._settings.experiment
-        self._control = ControlFolder(self._settings.control_dir)
-        board = ReplicaBoard(self._control.folder(experiment.key) / "replicas")
-        author = Author("ra-guard serve", "first start of this server")
-        self._plans = PlanWatcher(
-            self._control.plan(experiment.key),
+    def _make_feed(self, replica: str, control: str) -> PlanFeed:
+        settings = self._settings.control
+        return PlanFeed(
+            [
+                ControlSource(address, token=settings.token, timeout_s=settings.silence_s)
+                for address in split_addresses(control)
+            ],
             self._core,
-            board,
-            replica,
-            ensure=lambda: self._control.ensure(experiment.key, author),
+            key=self._settings.experiment.key,
+            replica=replica,
+            pace=Pace(settings.heartbeat_s, settings.silence_s),
+            plans=PlanFiles(self._settings.plan_dir),
+            report=self._records.report,
         )
-        self._plan_stop = threading.Event()
-        self._plan_thread = threading.Thread(
-            target=self._plans.run,
-            args=(self._plan_stop, self._records.report, experiment.poll_s),
-            name="plan-watch",
-            daemon=True,
-        )
-
-    def _poll_plan(self) -> None:
-        try:
-            self._plans.poll()
-        except BaseException as error:  # noqa: BLE001 (no valid plan: the baseline is served until one comes)
-            self._records.report(error)
 
     def _make_generations(self) -> None:
         gallery = self._settings.gallery
@@ -269,19 +253,16 @@ class Worker:
         size = server.max_request_bytes
         unary = reranker.Rerank(reranking, self._pool, self._records, max_request_bytes=size)
         stream = reranker.RerankStream(reranking, streams, self._records, max_request_bytes=size)
-        experiment_admin = experiment_admin_handlers(ExperimentAdmin(self._control, self._plans))
         gallery_admin = gallery_admin_handlers(GalleryAdmin(self._core, self._loader.load))
         services = Services(
             handlers=(
                 reranker.reranker_handlers(unary, stream),
-                ErrorBoundary(experiment_admin, report),
                 ErrorBoundary(gallery_admin, report),
             ),
-            names=(reranker.SERVICE, EXPERIMENT_ADMIN, GALLERY_ADMIN),
+            names=(reranker.SERVICE, GALLERY_ADMIN),
             health=Health(
                 {
                     reranker.SERVICE: canary_probe(self._core),
-                    EXPERIMENT_ADMIN: self._control_answers,
                     GALLERY_ADMIN: self._gallery_answers,
                 },
                 interval_s=self._settings.worker.canary_s,
@@ -296,11 +277,6 @@ class Worker:
             max_message_bytes=max(size, self._settings.gallery.max_image_bytes) + MESSAGE_OVERHEAD_BYTES,
             drain_grace_s=server.drain_grace_s,
         )
-
-    def _control_answers(self) -> bool:
-        """Our experiment's plan was read from the control folder lately."""
-        age_s = self._core.plan_age_s()
-        return age_s is not None and age_s <= MISSED_POLLS * self._settings.experiment.poll_s
 
     def _gallery_answers(self) -> bool:
         """A generation is published in the gallery folder, and it can be read which."""

@@ -77,7 +77,9 @@ class Control(Section):
     @model_validator(mode="after")
     def _speaks_before_it_is_taken_for_dead(self) -> "Control":
         if self.silence_s <= self.heartbeat_s:
-            raise ValueError(f"silence_s must be longer than heartbeat_s, found {self.silence_s} and {self.heartbeat_s}")
+            raise ValueError(
+                f"silence_s must be longer than heartbeat_s, found {self.silence_s} and {self.heartbeat_s}"
+            )
         return self
 
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from structlog.typing import FilteringBoundLogger
 
 from ra_guard.config import Settings, address_of
 from ra_guard.errors import ConfigError, RaGuardError
-from ra_guard.experiments.control_store import ControlStore, Entry
+from ra_guard.experiments.control_store import ControlStore, Entry, WriterLease
 from ra_guard.experiments.flag import FlagSource, NoFlag, open_feature_flags
 from ra_guard.experiments.model import Author
 from ra_guard.experiments.plane import ControlPlane
 from ra_guard.experiments.seat import WriterSeat
+from ra_guard.orders import ControlOrders
 from ra_guard.rpc.auth import Authoriser
 from ra_guard.rpc.control_server import ControlServer
 from ra_guard.rpc.experiment_admin import ExperimentAdmin
@@ -34,16 +34,6 @@ from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY, watch_supervisor
 
 HOST_NAME_CHARACTERS = 100
 FIRST_START = Author("ra-guard control", "first start of this store")
-
-
-class ControlOrders(BaseModel):
-    """What a control plane is told at its start."""
-
-    model_config = ConfigDict(frozen=True)
-
-    settings: Settings
-    port: int
-    """Reserved by who starts it."""
 
 
 class ControlProcess:
@@ -61,7 +51,10 @@ class ControlProcess:
         self._authoriser = Authoriser(Path(control.tokens) if control.tokens else None)
         self._store = ControlStore.open(settings.store_url)
         self._flags: FlagSource = open_feature_flags(control.flag_provider) if control.flag_provider else NoFlag()
-        self._seat = WriterSeat(self._store, holder, ttl_s=control.writer_lease_s, report=self._failures.report)
+        self._closing = threading.Event()
+        self._seat = WriterSeat(
+            self._store, holder, wait=self._closing.wait, told=self._seated, ttl_s=control.writer_lease_s
+        )
         self.metrics = ControlMetrics(settings, holder, self._failures.report)
         self.plane = ControlPlane(
             self._store,
@@ -77,11 +70,8 @@ class ControlProcess:
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serves until ``stopping`` is set; ``ready`` is called once the port answers."""
         admin = ExperimentAdmin(self.plane)
-        server = ControlServer(
-            self.plane, admin, self._authoriser, address=self._address, report=self._failures.report
-        )
-        closing = threading.Event()
-        seat = threading.Thread(target=self._seat.run, args=(closing,), name="writer-seat", daemon=True)
+        server = ControlServer(self.plane, admin, self._authoriser, address=self._address, report=self._failures.report)
+        seat = threading.Thread(target=self._seat.run, name="writer-seat", daemon=True)
         seat.start()
         await server.start()
         ready()
@@ -95,7 +85,7 @@ class ControlProcess:
                     continue
         finally:
             await server.stop()
-            closing.set()
+            self._closing.set()
             await asyncio.get_running_loop().run_in_executor(None, seat.join)
             self.metrics.close()
             self._store.close()
@@ -108,6 +98,12 @@ class ControlProcess:
             self.plane.create_default(FIRST_START)
         except RaGuardError as error:
             self._failures.report(error)
+
+    def _seated(self, lease: WriterLease | None) -> None:
+        if lease is None:
+            self._log.warning("writer_lease_lost", trouble=str(self._seat.trouble or ""))
+        else:
+            self._log.info("writer_lease_gained", holder=lease.holder, term=lease.term)
 
     def _announce(self, entry: Entry) -> None:
         self._log.info(

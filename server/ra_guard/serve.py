@@ -1,6 +1,7 @@
-"""The supervisor: reserves the port, starts the workers, starts dead ones again, passes SIGTERM on.
+"""The supervisor: reserves ports, starts the workers and what stands beside them, starts dead ones again.
 
-It answers no calls and imports no gRPC. Workers are started as fresh programs, never forked.
+Beside the workers stand a control plane, unless one is named elsewhere, and the shipper of their logs. It answers no
+calls and imports no gRPC. Programs are started fresh, never forked.
 """
 
 import os
@@ -10,14 +11,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import BaseModel
 from structlog.typing import FilteringBoundLogger
 
-from ra_guard.config import Settings, child_environment
+from ra_guard.config import Settings, address_of, child_environment
 from ra_guard.errors import PortInUse
-from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY, Orders
+from ra_guard.orders import ControlOrders, Orders
+from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY
 
 POLL_S: Final = 0.05
 LONGEST_BACKOFF_S: Final = 30.0
@@ -34,11 +38,20 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
 
+@dataclass(frozen=True)
+class Program:
+    """What runs in a slot: ``python -m module``, told its orders in one line of JSON on standard input."""
+
+    name: str
+    module: str
+    orders: BaseModel
+
+
 @dataclass
 class Slot:
-    """One worker's place: the process in it, and when the next one may start."""
+    """One program's place: the process in it, and when the next one may start."""
 
-    orders: Orders
+    program: Program
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     deaths: int = 0
@@ -55,22 +68,62 @@ class Supervisor:
         self._log = log
         self._stopping = threading.Event()
         self._was_ready = False
-        self._reservation, self.port = reserve_port(settings.server.host, settings.server.port)
-        cpus = sorted(os.sched_getaffinity(0)) if settings.server.pin_workers else []
-        self._slots = [
-            Slot(Orders(settings=settings, index=index, port=self.port, cpu=cpus[index % len(cpus)] if cpus else None))
-            for index in range(settings.server.workers)
-        ]
+        reservation, self.port = reserve_port(settings.server.host, settings.server.port)
+        self._reservations = [reservation]
+        self._beside = [Slot(program) for program in self._control_plane()]
+        self._workers = [Slot(program) for program in self._worker_programs()]
+        self._beside += [Slot(program) for program in self._shipper()]
+
+    @property
+    def control(self) -> str:
+        """Addresses of the control plane."""
+        return self._control
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that run."""
-        return [slot.process.pid for slot in self._slots if slot.process is not None and slot.process.poll() is None]
+        return [slot.process.pid for slot in self._workers if slot.process is not None and slot.process.poll() is None]
 
     def wait_until_ready(self, timeout_s: float) -> bool:
-        """True once every worker has its features warm and its port open."""
+        """True once every worker has its features warm and its port open, and what stands beside them answers."""
         deadline = time.monotonic() + timeout_s
         return all(slot.ready.wait(max(0.0, deadline - time.monotonic())) for slot in self._slots)
+
+    @property
+    def _slots(self) -> Sequence[Slot]:
+        return [*self._beside, *self._workers]
+
+    def _control_plane(self) -> list[Program]:
+        """The control plane to start; none when one is named elsewhere."""
+        control = self._settings.control
+        self._control = control.address
+        if control.address:
+            return []
+        reservation, port = reserve_port(control.host, control.port)
+        self._reservations.append(reservation)
+        self._control = address_of(control.host, port)
+        return [Program("control", "ra_guard.control", ControlOrders(settings=self._settings, port=port))]
+
+    def _worker_programs(self) -> list[Program]:
+        settings = self._settings
+        cpus = sorted(os.sched_getaffinity(0)) if settings.server.pin_workers else []
+        return [
+            Program(
+                f"worker-{index}",
+                "ra_guard.worker",
+                Orders(
+                    settings=settings,
+                    index=index,
+                    port=self.port,
+                    control=self._control,
+                    cpu=cpus[index % len(cpus)] if cpus else None,
+                ),
+            )
+            for index in range(settings.server.workers)
+        ]
+
+    def _shipper(self) -> list[Program]:
+        return []
 
     def stop(self) -> None:
         """Asks `run` to drain and return. Safe in a signal handler and from any thread."""
@@ -85,7 +138,8 @@ class Supervisor:
                         return EXIT_FAILED
         finally:
             drained = self._drain()
-            self._reservation.close()
+            for reservation in self._reservations:
+                reservation.close()
         return EXIT_OK if drained else EXIT_FAILED
 
     def run_until_signalled(self) -> int:
@@ -118,7 +172,7 @@ class Supervisor:
         slot.started_at = time.monotonic()
         try:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", "ra_guard.worker"],
+                [sys.executable, "-m", slot.program.module],  # noqa: S603 (a module of ours)
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=child_environment(GRPC_EXPERIMENTS=experiments, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
@@ -126,7 +180,7 @@ class Supervisor:
             )
         except OSError as error:  # no memory or no process left: the others go on, this one is tried again
             pause_s = self._postpone(slot)
-            self._log.error("worker_not_started", worker=slot.orders.index, error=str(error), restart_in_s=pause_s)
+            self._log.error("not_started", program=slot.program.name, error=str(error), restart_in_s=pause_s)
             return
         threading.Thread(target=self._announce, args=(slot, slot.process), daemon=True).start()
 
@@ -134,22 +188,26 @@ class Supervisor:
         """Gives a worker its orders and waits for its word."""
         try:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (both are pipes)
-            process.stdin.write(slot.orders.model_dump_json() + "\n")
+            process.stdin.write(slot.program.orders.model_dump_json() + "\n")
             process.stdin.flush()
             if process.stdout.readline().strip() != READY:
                 return
         except BrokenPipeError:
             return  # it died; `run` sees that
-        self._was_ready = True
         slot.ready.set()
-        self._log.info("worker_ready", worker=slot.orders.index, pid=process.pid, port=self.port)
+        orders = slot.program.orders
+        if isinstance(orders, Orders):
+            self._was_ready = True
+            self._log.info("worker_ready", worker=orders.index, pid=process.pid, port=self.port)
+        else:
+            self._log.info("ready", program=slot.program.name, pid=process.pid)
 
     def _bury(self, slot: Slot, code: int) -> None:
         """Notes that a worker died, and when the next may start."""
         slot.process = None
         slot.ready.clear()
         pause_s = self._postpone(slot)
-        self._log.error("worker_died", worker=slot.orders.index, exit_code=code, restart_in_s=pause_s)
+        self._log.error("died", program=slot.program.name, exit_code=code, restart_in_s=pause_s)
 
     def _postpone(self, slot: Slot) -> float:
         """Schedules the next start of a worker; returns the pause before it."""
@@ -161,8 +219,12 @@ class Supervisor:
         return pause_s
 
     def _drain(self) -> bool:
-        """Tells every worker to drain and waits. False when one had to be killed or failed."""
-        running = [slot.process for slot in self._slots if slot.process is not None]
+        """Tells the workers to drain, then what stands beside them. False when one had to be killed or failed."""
+        workers_ended, others_ended = self._end(self._workers), self._end(self._beside)
+        return workers_ended and others_ended
+
+    def _end(self, slots: Sequence[Slot]) -> bool:
+        running = [slot.process for slot in slots if slot.process is not None]
         for process in running:
             process.terminate()
         deadline = time.monotonic() + self._settings.server.drain_grace_s + KILL_AFTER_GRACE_S

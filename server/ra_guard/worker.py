@@ -10,28 +10,13 @@ import sys
 import threading
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict
-
-from ra_guard.config import Settings
 from ra_guard.errors import RaGuardError
+from ra_guard.orders import Orders
 
 READY = "ready"
 EXIT_DRAINED = 0
 EXIT_REFUSED = 78
 """Starting again would change nothing: configuration, or what lies on disk (sysexits' EX_CONFIG)."""
-
-
-class Orders(BaseModel):
-    """What a worker is told at its start."""
-
-    model_config = ConfigDict(frozen=True)
-
-    settings: Settings
-    index: int
-    """0, 1, ...: the worker's place in the fleet; counts up its metrics port and names its log segments."""
-    port: int
-    cpu: int | None
-    """The core to stay on."""
 
 
 def main() -> int:
@@ -48,7 +33,7 @@ def main() -> int:
     from ra_guard.assembly import Worker
 
     try:
-        worker = Worker(orders.settings, index=orders.index, port=orders.port)
+        worker = Worker(orders.settings, index=orders.index, port=orders.port, control=orders.control)
         worker.start()
     except RaGuardError as error:
         print(f"error: {error}", file=sys.stderr)

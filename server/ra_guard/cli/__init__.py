@@ -17,8 +17,9 @@ app.command("ra_guard.cli.serve:app", name="serve", help="Serve until SIGTERM.")
 app.command("ra_guard.cli.rerank:app", name="rerank", help="Rerank candidates for one query.")
 app.command("ra_guard.cli.gallery:app", name="gallery", help="Ingest, describe and verify the gallery.")
 app.command("ra_guard.cli.models:app", name="models", help="List, build and pull embedding spaces.")
+app.command("ra_guard.cli.control:app", name="control", help="Run a control plane until SIGTERM.")
 app.command("ra_guard.cli.demo:app", name="demo", help="Show the product at work on real photographs.")
-app.command("ra_guard.cli.experiment:app", name="experiment", help="Watch and change the experiment.")
+app.command("ra_guard.cli.experiment:app", name="experiment", help="Define an experiment, ramp it, stop it.")
 
 FAILED = 1
 WRONG_INPUT = 2

@@ -1,13 +1,13 @@
-"""`ra-guard experiment`: where the experiment stands, and the few changes that a person makes.
+"""`ra-guard experiment`: define an experiment, ramp it, stop it, and see where it stands.
 
-Commands speak to a running server. With ``--state-dir`` they act on its files instead, for the hour when a
-killswitch must turn and no server answers; running workers see the change all the same.
+Commands speak to the control plane. With ``--offline`` they act on its store instead, for the hour when a killswitch
+must turn and no control plane answers.
 """
 
 import json as encoding
 import os
 import pwd
-import time
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,42 +17,28 @@ from typing import Annotated, Protocol
 
 import cyclopts
 from cyclopts import Parameter
-from rich.table import Table
 
 from ra_guard import _core
+from ra_guard.cli.experiment_status import plain, print_changes, print_status, state_words, word
 from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
+from ra_guard.config import Settings, address_of, load
 from ra_guard.errors import Code, RaGuardError
-from ra_guard.experiments.model import (
-    BUCKETS,
-    CONTROL_ORIGIN,
-    MAX_RAMP_BP,
-    BadKey,
-    RampOutOfRange,
-    Replica,
-    Rollout,
-    UnknownExperiment,
-    arm_of,
-    hash_seed,
-    percent,
-    require_key,
-    rollout,
-)
-from ra_guard.experiments.publish import ControlFolder
+from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed
+from ra_guard.experiments.definition import default_definition
+from ra_guard.experiments.errors import RampOutOfRange
+from ra_guard.experiments.model import require_key
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
 from ra_guard.v1 import experiment_pb2 as wire
-from ra_guard.v1 import plan_pb2, rerank_pb2
+from ra_guard.v1 import rerank_pb2
 
-app = cyclopts.App(name="experiment", help="Watch and change the experiment.")
+app = cyclopts.App(name="experiment", help="Define an experiment, ramp it, stop it, see where it stands.")
 
-ACK_POLL_S = 0.05
-ACK_GRACE_S = 5.0
-"""Beyond the lease, after which every replica has either acked or stopped treating by itself."""
-SHOWN_CHANGES = 5
+Flag = Annotated[bool, Parameter(negative=())]
 
 
 class NotAcknowledged(RaGuardError):
-    """A change that is published, and that some live replica did not take up in time."""
+    """A change that is stored and published, and that some live replica did not take up in time."""
 
     status_code = Code.DEADLINE_EXCEEDED
 
@@ -60,92 +46,168 @@ class NotAcknowledged(RaGuardError):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Which experiment, and through what."""
+    """Through what an experiment is reached."""
 
-    key: Annotated[str | None, Parameter(help="Of the experiment; may be left out while there is only one.")] = None
-    server: Annotated[str, Parameter(help="Address of a running server.")] = "127.0.0.1:50051"
-    state_dir: Annotated[Path | None, Parameter(help="Act on this state folder's files instead.")] = None
+    control: Annotated[
+        str | None, Parameter(help="Addresses of the control plane; by default those of the configuration.")
+    ] = None
+    offline: Annotated[bool, Parameter(negative=(), help="Act on the store itself; no control plane may live.")] = False
     json: Annotated[bool, Parameter(negative=(), help="Print JSON.")] = False
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """Who asks for a change and why: kept with the revision."""
+    """Who asks for a change and why: kept in the ledger."""
 
     why: str
     who: Annotated[str | None, Parameter(help="By default the user of the operating system.")] = None
 
     @property
     def name(self) -> str:
-        """The name that the history keeps."""
+        """The name that the ledger keeps."""
         return _user() if self.who is None else self.who
 
 
 class Admin(Protocol):
-    """The control path, over the wire or on files: `ExperimentClient` or `ExperimentAdmin`."""
+    """The control path, over the wire or on a store: `ExperimentClient` or `ExperimentAdmin`."""
 
+    def preview(self, request: wire.PreviewRequest) -> wire.PreviewResponse: ...
+    def apply(self, request: wire.ApplyRequest) -> wire.ApplyResponse: ...
     def get(self, request: wire.GetRequest) -> wire.GetResponse: ...
     def list(self, request: wire.ListRequest) -> wire.ListResponse: ...
     def ramp(self, request: wire.RampRequest) -> wire.RampResponse: ...
+    def approve(self, request: wire.ApproveRequest) -> wire.ApproveResponse: ...
     def kill(self, request: wire.KillRequest) -> wire.KillResponse: ...
     def resume(self, request: wire.ResumeRequest) -> wire.ResumeResponse: ...
+    def roll_back(self, request: wire.RollBackRequest) -> wire.RollBackResponse: ...
     def assign(self, request: wire.AssignRequest) -> wire.AssignResponse: ...
 
 
+class Outcome(Protocol):
+    """What every change is answered with."""
+
+    @property
+    def experiment(self) -> wire.Experiment: ...
+    @property
+    def spread(self) -> wire.Spread: ...
+
+
 @app.command
-def status(*, target: Target = Target()) -> None:
-    """Show the plan in force, the latest changes and every replica."""
+def template() -> None:
+    """Print the definition that a new store starts with: copy it, change it, apply it."""
+    print(default_definition(), end="")
+
+
+@app.command
+def apply(
+    file: Path,
+    *,
+    why: Annotated[str, Parameter(help="Kept in the ledger; required unless --dry-run.")] = "",
+    who: Annotated[str | None, Parameter(help="By default the user of the operating system.")] = None,
+    dry_run: Annotated[Flag, Parameter(help="Only show what would change.")] = False,
+    target: Target = Target(),
+) -> None:
+    """Check a definition in TOML, show what it changes, and store it as a new revision."""
+    text = file.read_text(encoding="utf-8")
     with _admin(target) as admin:
-        experiment = admin.get(wire.GetRequest(key=_key(admin, target))).experiment
+        seen = admin.preview(wire.PreviewRequest(definition=text))
+        if not target.json:
+            print_changes(seen)
+        if dry_run or (seen.revision and not seen.differences):
+            if target.json:
+                _print_json({"key": seen.key, "revision": seen.revision, "differences": list(seen.differences)})
+            return
+        signature = Signature(why=why, who=who)
+        outcome = admin.apply(
+            wire.ApplyRequest(definition=text, who=signature.name, why=signature.why, expected_revision=seen.revision)
+        )
+    _conclude(outcome, target, differences=list(seen.differences))
+
+
+@app.command(name="list")
+def list_(*, target: Target = Target()) -> None:
+    """List the experiments, a line each."""
+    with _admin(target) as admin:
+        experiments = admin.list(wire.ListRequest()).experiments
     if target.json:
-        _print_json(_plain(experiment))
+        _print_json({"experiments": [plain(experiment) for experiment in experiments]})
+        return
+    for experiment in experiments:
+        print(f"{experiment.key}: {state_words(experiment)}, revision {experiment.plan.revision}")
+
+
+@app.command
+def status(key: str, *, target: Target = Target()) -> None:
+    """Show the plan in force, the stages, the latest changes and every replica."""
+    with _admin(target) as admin:
+        experiment = admin.get(wire.GetRequest(key=key)).experiment
+    if target.json:
+        _print_json(plain(experiment))
     else:
-        _print_status(experiment)
+        print_status(result_console(), experiment)
 
 
 @app.command
-def ramp(share: str, *, signature: Signature, target: Target = Target()) -> None:
-    """Set the share of users in each arm, in percent: `ramp 5% --why "..."`. Moves no user between arms."""
-    ramp_bp = parse_ramp(share)
-    who, why = signature.name, signature.why
-    _change(
-        target, lambda admin, key: admin.ramp(wire.RampRequest(key=key, ramp_bp=ramp_bp, who=who, why=why)).experiment
-    )
+def ramp(
+    key: str,
+    share: str,
+    *,
+    signature: Signature,
+    skip_stages: Annotated[Flag, Parameter(help="Pass over the stages in between.")] = False,
+    target: Target = Target(),
+) -> None:
+    """Set the share of users in each arm to a stage: `ramp KEY 5% --why "..."`. Moves no user between arms."""
+    pace = wire.PACE_SKIPPING_STAGES if skip_stages else wire.PACE_UNSPECIFIED
+    who, why, ramp_bp = signature.name, signature.why, parse_ramp(share)
+    _change(target, lambda admin: admin.ramp(wire.RampRequest(key=key, ramp_bp=ramp_bp, who=who, why=why, pace=pace)))
 
 
 @app.command
-def kill(*, signature: Signature, target: Target = Target()) -> None:
+def approve(key: str, share: str, *, signature: Signature, target: Target = Target()) -> None:
+    """Allow the ramp to reach a stage that asks for approval: `approve KEY 1% --why "go decision of ..."`."""
+    who, why, ramp_bp = signature.name, signature.why, parse_ramp(share)
+    _change(target, lambda admin: admin.approve(wire.ApproveRequest(key=key, ramp_bp=ramp_bp, who=who, why=why)))
+
+
+@app.command
+def kill(key: str, *, signature: Signature, target: Target = Target()) -> None:
     """Serve the baseline to everyone. Returns when every live replica has acknowledged or lost its lease."""
     who, why = signature.name, signature.why
-    _change(target, lambda admin, key: admin.kill(wire.KillRequest(key=key, who=who, why=why)).experiment)
+    _change(target, lambda admin: admin.kill(wire.KillRequest(key=key, who=who, why=why)))
 
 
 @app.command
-def resume(*, signature: Signature, target: Target = Target()) -> None:
-    """End a kill: a new epoch with a new salt, at ramp 0 %. Users are drawn anew once it is ramped."""
+def rollback(key: str, *, signature: Signature, target: Target = Target()) -> None:
+    """A kill that also closes the epoch and returns the ramp to 0 %: only a resume leads on."""
     who, why = signature.name, signature.why
-    _change(target, lambda admin, key: admin.resume(wire.ResumeRequest(key=key, who=who, why=why)).experiment)
+    _change(target, lambda admin: admin.roll_back(wire.RollBackRequest(key=key, who=who, why=why)))
+
+
+@app.command
+def resume(key: str, *, signature: Signature, target: Target = Target()) -> None:
+    """End a kill or a rollback: a new epoch with a new salt, at ramp 0 %. Users are drawn anew once it is ramped."""
+    who, why = signature.name, signature.why
+    _change(target, lambda admin: admin.resume(wire.ResumeRequest(key=key, who=who, why=why)))
 
 
 @app.command
 def assign(
+    key: str,
     *,
     unit: str,
-    salt: Annotated[str | None, Parameter(help="Compute here with this salt ('' for none), asking no server.")] = None,
+    salt: Annotated[str | None, Parameter(help="Compute here with this salt ('' for none), asking nobody.")] = None,
     ramp: Annotated[str | None, Parameter(help="With --salt: show the arms at this ramp, in percent.")] = None,
     target: Target = Target(),
 ) -> None:
     """Explain where one unit stands: its bucket, its arm, and what it is served."""
     require_unit(unit)
     if salt is not None:
-        if target.key is None:
-            raise BadKey(found="--salt without --key", wanted="both", cure="name the key that seeds the hash")
-        answer = offline_assignment(target.key, salt, unit, None if ramp is None else parse_ramp(ramp))
+        answer = offline_assignment(key, salt, unit, None if ramp is None else parse_ramp(ramp))
     elif ramp is not None:
-        raise RampOutOfRange(found="--ramp without --salt", wanted="both", cure="the server knows its own ramp")
+        raise RampOutOfRange(found="--ramp without --salt", wanted="both", cure="the experiment knows its own ramp")
     else:
-        answer = _online_assignment(target, unit)
+        answer = _online_assignment(target, key, unit)
     if target.json:
         _print_json(answer)
     else:
@@ -177,146 +239,69 @@ def parse_ramp(share: str) -> int:
     return int(basis_points)
 
 
-def _key(admin: Admin, target: Target) -> str:
-    if target.key is not None:
-        return target.key
-    stored = [experiment.key for experiment in admin.list(wire.ListRequest()).experiments]
-    if len(stored) != 1:
-        raise UnknownExperiment(
-            found=f"no --key and {len(stored)} experiments",
-            wanted=f"--key with one of {', '.join(stored)}" if stored else "one experiment",
-            cure="name it" if stored else "start the server once to store the default",
-        )
-    return stored[0]
-
-
-def _online_assignment(target: Target, unit: str) -> dict[str, object]:
+def _online_assignment(target: Target, key: str, unit: str) -> dict[str, object]:
     with _admin(target) as admin:
-        key = _key(admin, target)
         found = admin.assign(wire.AssignRequest(key=key, unit=unit))
     return {
         "key": key,
         "unit": unit,
         "bucket": found.bucket / BUCKETS,
-        "arm": _word(rerank_pb2.Arm.Name(found.arm), "ARM_"),
-        "served_arm": _word(rerank_pb2.Arm.Name(found.served_arm), "ARM_"),
-        "reason": _word(rerank_pb2.Reason.Name(found.reason), "REASON_") if found.reason else None,
+        "arm": word(rerank_pb2.Arm.Name(found.arm), "ARM_"),
+        "served_arm": word(rerank_pb2.Arm.Name(found.served_arm), "ARM_"),
+        "reason": word(rerank_pb2.Reason.Name(found.reason), "REASON_") if found.reason else None,
     }
 
 
-def _word(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()
+def _change(target: Target, change: Callable[[Admin], Outcome]) -> None:
+    with _admin(target) as admin:
+        outcome = change(admin)
+    _conclude(outcome, target)
+
+
+def _conclude(outcome: Outcome, target: Target, **more: object) -> None:
+    """Says what is in force now and how it reached the replicas. Raises NotAcknowledged."""
+    experiment, spread = outcome.experiment, outcome.spread
+    if target.json:
+        _print_json({**plain(experiment, spread), "acknowledged_s": round(spread.seconds, 4), **more})
+    else:
+        expired = f", {len(spread.expired)} lost the lease" if spread.expired else ""
+        print(
+            f"{experiment.key}: {state_words(experiment)}, revision {experiment.plan.revision}, "
+            f"{len(spread.acked)} replicas acknowledged{expired}, {spread.seconds:.3f} s"
+        )
+    if spread.waiting:
+        raise NotAcknowledged(
+            f"found {', '.join(spread.waiting)} below revision {experiment.plan.revision} after "
+            f"{spread.seconds:.0f} s, wanted every live replica on it; the change is stored and published: look at those replicas' logs"
+        )
 
 
 @contextmanager
 def _admin(target: Target) -> Iterator[Admin]:
-    if target.state_dir is not None:
-        yield ExperimentAdmin(ControlFolder(target.state_dir / "control"))
+    settings = load()
+    if target.offline:
+        from ra_guard.experiments.offline import offline_plane
+
+        holder = f"{socket.gethostname()[:100]}-{os.getpid()}"
+        with offline_plane(settings.store_url, holder=holder, writer_lease_s=settings.control.writer_lease_s) as plane:
+            yield ExperimentAdmin(plane)
         return
-    with ExperimentClient(target.server) as client:
+    with ExperimentClient(target.control or control_addresses(settings), token=settings.control.token) as client:
         yield client
 
 
-def _change(target: Target, change: Callable[[Admin, str], wire.Experiment]) -> None:
-    started = time.monotonic()
-    with _admin(target) as admin:
-        experiment = change(admin, _key(admin, target))
-        spread = wait_until_acknowledged(admin, experiment)
-    seconds = time.monotonic() - started
-    if target.json:
-        _print_json({**_plain(experiment, spread), "acknowledged_s": round(seconds, 3)})
-        return
-    plan = experiment.plan
-    expired = f", {len(spread.expired)} lost the lease" if spread.expired else ""
-    print(
-        f"{experiment.key}: {_state(plan)}, revision {plan.revision}, "
-        f"{len(spread.acked)} replicas acknowledged{expired}, {seconds:.2f} s"
-    )
-
-
-def _state(plan: plan_pb2.Plan) -> str:
-    return f"{'killed' if plan.killed else 'live'}, ramp {percent(plan.ramp_bp)}"
-
-
-def wait_until_acknowledged(admin: Admin, experiment: wire.Experiment) -> Rollout:
-    """Polls until every live replica holds the experiment's revision or its lease ran out. Raises NotAcknowledged."""
-    plan = experiment.plan
-    deadline = time.monotonic() + plan.lease_s + ACK_GRACE_S
-    while True:
-        spread = rollout(_replicas(experiment), plan.revision, plan.lease_s)
-        if spread.done:
-            return spread
-        if time.monotonic() >= deadline:
-            raise NotAcknowledged(
-                f"found {', '.join(spread.waiting)} below revision {plan.revision} after {plan.lease_s} s, wanted "
-                "every live replica on it; the change is published: look at those replicas' logs"
-            )
-        time.sleep(ACK_POLL_S)
-        experiment = admin.get(wire.GetRequest(key=experiment.key)).experiment
-
-
-def _replicas(experiment: wire.Experiment) -> list[Replica]:
-    return [Replica(seen.replica, seen.revision, seen.age_s) for seen in experiment.replicas]
-
-
-def _plain(experiment: wire.Experiment, spread: Rollout | None = None) -> dict[str, object]:
-    plan = experiment.plan
-    spread = spread or rollout(_replicas(experiment), plan.revision, plan.lease_s)
-    return {
-        "key": experiment.key,
-        "revision": plan.revision,
-        "epoch": experiment.epoch,
-        "salt": plan.salt,
-        "ramp_percent": plan.ramp_bp / 100,
-        "killed": plan.killed,
-        "lease_s": plan.lease_s,
-        "replicas": [
-            {"replica": seen.replica, "revision": seen.revision, "age_s": round(seen.age_s, 3)}
-            for seen in experiment.replicas
-        ],
-        "acked": list(spread.acked),
-        "waiting": list(spread.waiting),
-        "expired": list(spread.expired),
-        "history": [
-            {
-                "revision": change.revision,
-                "at": change.at.ToJsonString(),
-                "who": change.who,
-                "why": change.why,
-                "what": change.what,
-            }
-            for change in experiment.history
-        ],
-    }
-
-
-def _print_status(experiment: wire.Experiment) -> None:
-    console = result_console()
-    plan = experiment.plan
-    console.print(
-        f"{experiment.key}: {_state(plan)}, "
-        f"revision {plan.revision}, epoch {experiment.epoch}, salt {plan.salt or 'none'}, lease {plan.lease_s} s"
-    )
-    spread = rollout(_replicas(experiment), plan.revision, plan.lease_s)
-    replicas = Table("replica", "revision", "age", "state", box=None)
-    for seen in experiment.replicas:
-        state = "lease expired" if seen.replica in spread.expired else "behind"
-        state = "in force" if seen.replica in spread.acked else state
-        replicas.add_row(seen.replica, str(seen.revision), f"{seen.age_s:.1f} s", state)
-    console.print(replicas if experiment.replicas else "no replica has reported")
-    changes = Table("revision", "at", "who", "what", "why", box=None)
-    for change in experiment.history[-SHOWN_CHANGES:]:
-        at = change.at.ToDatetime().isoformat(sep=" ", timespec="seconds")
-        changes.add_row(str(change.revision), at, change.who, change.what, change.why)
-    console.print(changes)
+def control_addresses(settings: Settings) -> str:
+    """Those of the configuration: the named ones, or the control plane that ``serve`` starts."""
+    return settings.control.address or address_of(settings.control.host, settings.control.port)
 
 
 def _print_json(value: object) -> None:
-    print(encoding.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(encoding.dumps(value, ensure_ascii=False))
 
 
 def _user() -> str:
+    uid = os.getuid()
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {os.getuid()}"
+        return str(uid)

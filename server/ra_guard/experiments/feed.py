@@ -90,7 +90,7 @@ class PlanFeed:
         self._stopping = threading.Event()
         self._heard = threading.Event()
         self._answered_ns = 0
-        self._sent: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._swapped: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._exchange: Exchange | None = None
         self._thread = threading.Thread(target=self._run, name="plan-feed", daemon=True)
 
@@ -112,7 +112,9 @@ class PlanFeed:
     def stop(self) -> None:
         """Says goodbye, so that nobody waits for this replica, and ends."""
         self._stopping.set()
-        self._sent.put(None)
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.cancel()
         self._thread.join()
         farewell = self._word()
         farewell.leaving = True
@@ -137,10 +139,8 @@ class PlanFeed:
             self._try(self._watch)
             if self._stopping.is_set():
                 return
-            if self._answered_ns == before_ns:
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            else:
-                pause_s = SHORTEST_PAUSE_S
+            heard = self._answered_ns != before_ns
+            pause_s = SHORTEST_PAUSE_S if heard else min(2 * pause_s, LONGEST_PAUSE_S)
             if not self._try(self._poll):
                 self._turn += 1
             # Spread, so that replicas do not all come back in one moment.
@@ -155,8 +155,9 @@ class PlanFeed:
         return True
 
     def _watch(self) -> None:
-        opened_ns = self._clock_ns()
-        exchange = self._source.watch(self._words(opened_ns))
+        # Of this stream alone: the words of one that ended may still be waiting for theirs.
+        self._swapped = queue.SimpleQueue()
+        exchange = self._source.watch(self._words(self._swapped, self._clock_ns()))
         self._exchange = exchange
         try:
             for answer in exchange.answers():
@@ -167,12 +168,12 @@ class PlanFeed:
             self._exchange = None
             exchange.cancel()
 
-    def _words(self, opened_ns: int) -> Iterator[wire.WatchRequest]:
+    def _words(self, swapped: queue.SimpleQueue[None], opened_ns: int) -> Iterator[wire.WatchRequest]:
         """A word at once, each heartbeat, and whenever a plan was swapped in. Runs on a thread of the stream."""
         while not self._stopping.is_set():
             yield self._word()
             try:
-                self._sent.get(timeout=self._pace.heartbeat_s)
+                swapped.get(timeout=self._pace.heartbeat_s)
             except queue.Empty:
                 self._cut_if_silent(opened_ns)
 
@@ -213,7 +214,7 @@ class PlanFeed:
             sealed = answer.plan.SerializeToString()
             self._engine.publish_plan(sealed, answer.echoed_clock_ns)
             self._checksum = answer.plan.checksum
-            self._sent.put(None)
+            self._swapped.put(None)
             self._keep(sealed, answer.revision)
         else:
             self._engine.renew_lease(answer.revision, answer.echoed_clock_ns)

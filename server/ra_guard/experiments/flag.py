@@ -52,10 +52,10 @@ class FlagSource(Protocol):
 class NoFlag:
     """No provider is configured: the killswitch is turned by people and triggers alone."""
 
-    def read(self, key: str) -> None:  # noqa: ARG002
+    def read(self, key: str) -> None:
         """None."""
 
-    def reading(self, key: str) -> None:  # noqa: ARG002
+    def reading(self, key: str) -> None:
         """None."""
 
 
@@ -71,7 +71,7 @@ class OpenFeatureFlags:
 
     def read(self, key: str) -> FlagReading:
         """Evaluates the flag now."""
-        found = self._client.get_boolean_details(key, False)
+        found = self._client.get_boolean_details(key, default_value=False)
         before = self._readings.get(key)
         reading = self._judge(found, None if before is None else before.last)
         self._readings[key] = reading

@@ -45,13 +45,10 @@ from ra_guard.experiments.errors import (
     BadReplica,
     BadUnit,
     ExperimentError,
-    HistoryCorrupt,
     InvalidInput,
     KeyChanged,
     NotAStage,
-    PlanAhead,
     PlanRefused,
-    PlanUnreadable,
     RampOutOfRange,
     RolledBack,
     SaltInUse,
@@ -64,15 +61,12 @@ from ra_guard.experiments.errors import (
     UsersEnrolled,
     WhoMissing,
     WhyMissing,
-    WriterBusy,
 )
-from ra_guard.experiments.spread import REPORT_EVERY_S, Replica, Rollout, rollout
 
 __all__ = [
     "BUCKETS",
     "CONTROL_ORIGIN",
     "MAX_RAMP_BP",
-    "REPORT_EVERY_S",
     "AlreadyKilled",
     "AlreadyLive",
     "ApprovalMissing",
@@ -83,22 +77,16 @@ __all__ = [
     "BadKey",
     "BadReplica",
     "BadUnit",
-    "Change",
     "Definition",
     "Experiment",
     "ExperimentError",
-    "HistoryCorrupt",
     "InvalidInput",
     "KeyChanged",
     "NotAStage",
     "Pace",
-    "PlanAhead",
     "PlanRefused",
-    "PlanUnreadable",
     "RampOutOfRange",
-    "Replica",
     "RolledBack",
-    "Rollout",
     "SaltInUse",
     "StageInForce",
     "StageSkipped",
@@ -110,7 +98,6 @@ __all__ = [
     "Weights",
     "WhoMissing",
     "WhyMissing",
-    "WriterBusy",
     "arm_of",
     "describe",
     "experiment_from",
@@ -118,7 +105,6 @@ __all__ = [
     "numbers_of",
     "percent",
     "require_key",
-    "rollout",
     "started",
     "state_of",
 ]
@@ -159,17 +145,6 @@ class Author:
                 wanted=f"1..{MAX_WHY_BYTES}",
                 cure="say why the change is made",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One line of the history."""
-
-    revision: int
-    at: datetime
-    who: str
-    why: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)

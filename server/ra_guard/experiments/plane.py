@@ -32,8 +32,14 @@ from ra_guard.experiments.control_store import (
     StoreReadOnly,
     WriterLease,
 )
-from ra_guard.experiments.definition import Definition, default_definition, parse_definition
-from ra_guard.experiments.errors import ExperimentError, StaleRevision, UnknownExperiment, UnknownRevision
+from ra_guard.experiments.definition import default_definition, parse_definition
+from ra_guard.experiments.errors import (
+    ExperimentError,
+    StaleRevision,
+    UnknownExperiment,
+    UnknownRevision,
+    WriterBusy,
+)
 from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
 from ra_guard.experiments.model import Author, Experiment, Pace, require_key
 from ra_guard.experiments.replicas import Replicas, Rollout
@@ -161,7 +167,10 @@ class ControlPlane:
 
     def writer(self) -> WriterLease | None:
         """The lease of this instance; None while it has none."""
-        return self._seat.lease
+        try:
+            return self._seat.lease()
+        except WriterBusy:
+            return None
 
     def text(self, key: str) -> str:
         """The definition in force, as it was applied."""
@@ -173,7 +182,7 @@ class ControlPlane:
 
     def leads(self) -> bool:
         """Whether this instance holds the writer lease and has read what is stored."""
-        lease = self._seat.lease
+        lease = self.writer()
         return lease is not None and lease.term == self._term
 
     def hear(self, key: str, replica: str, held: tuple[int, int]) -> Answer:
@@ -276,7 +285,7 @@ class ControlPlane:
         return self._change(key, lambda before: before.approve(ramp_bp), author, expected_revision)
 
     def kill(self, key: str, author: Author) -> Changed:
-        """Serves the baseline to everyone. Raises KillNotStored when the store refuses, and halts replicas all the same."""
+        """Serves the baseline to everyone. Raises KillNotStored when the store refuses; replicas halt all the same."""
         return self._stop(key, Experiment.kill, author)
 
     def roll_back(self, key: str, author: Author) -> Changed:
@@ -297,7 +306,10 @@ class ControlPlane:
         return self._change(key, lambda before: before.resume(now), author, expected_revision)
 
     def wait(self, changed: Changed, timeout_s: float | None = None) -> Spread:
-        """Blocks until nobody serves an older plan, or the time is up (the lease and a grace), and notes how long it took."""
+        """Blocks until nobody serves an older plan, or the time is up, and notes how long it took.
+
+        The time is ``timeout_s``, or the lease and a grace.
+        """
         key, revision = changed.after.key, changed.after.revision
         limit_s = changed.lease_s + ACK_GRACE_S if timeout_s is None else timeout_s
         rollout = self.replicas.wait(key, revision, changed.lease_s, limit_s)
@@ -310,19 +322,20 @@ class ControlPlane:
 
     def tick(self) -> None:
         """Takes over when the lease was won, obeys flags, retries kills, remembers replicas. Never raises."""
-        for step in (self._take_over, self._obey_flags, self._retry_kills, self._remember_replicas):
+        for step in (self.take_over, self._obey_flags, self._retry_kills, self._remember_replicas):
             try:
                 step()
             except Exception as error:  # noqa: BLE001 (whatever it is, the other steps and the next tick must happen)
                 self._report(error)
 
-    def _take_over(self) -> None:
-        lease = self._seat.lease
+    def take_over(self) -> None:
+        """Reads what is stored, when this instance has just become the writer. Raises what the store raises."""
+        lease = self.writer()
         if lease is None or lease.term == self._term:
             return
         with self._changing:
             published = {}
-            for key in self._store.keys():
+            for key in self._store.keys():  # noqa: SIM118 (a query, no dictionary)
                 stored = self._store.current(key)
                 if stored is not None:
                     published[key] = _published(_experiment(stored), stored.definition, stored.sealed)
@@ -348,7 +361,7 @@ class ControlPlane:
             self._change(key, transition, author, None)
 
     def _remember_replicas(self) -> None:
-        lease = self._seat.lease
+        lease = self.writer()
         if lease is None or not self.leads():
             return
         for key in self._published:
@@ -372,7 +385,7 @@ class ControlPlane:
             raise KillNotStored(
                 found=f"a store that refuses ({cause.found})",
                 wanted="to store the kill",
-                cure="every replica is told to treat nobody meanwhile; mend the store, the kill is tried until it is stored",
+                cure="mend the store: replicas treat nobody meanwhile, and the kill is tried until it is stored",
             ) from cause
 
     def _create(self, text: str, author: Author) -> Changed:
@@ -402,7 +415,7 @@ class ControlPlane:
             return self._record(before, after, text or in_force.text, author)
 
     def _record(self, before: Experiment | None, after: Experiment, text: str, author: Author) -> Changed:
-        lease = self._seat.lease
+        lease = self.writer()
         if lease is None:
             raise self._not_the_writer()
         now = self._clock()
@@ -418,7 +431,9 @@ class ControlPlane:
             numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
         )
         try:
-            self._store.record(0 if before is None else before.revision, _stored(after, text, sealed, now), entry, lease)
+            self._store.record(
+                0 if before is None else before.revision, _stored(after, text, sealed, now), entry, lease
+            )
         except LeaseLost as cause:
             self._term = 0
             raise self._not_the_writer() from cause
@@ -444,7 +459,7 @@ class ControlPlane:
         }
         what = "reached every replica" if rollout.done else "did not reach every replica"
         entry = Entry(key, revision, self._clock(), "ra-guard control", "measured", what, numbers)
-        lease = self._seat.lease
+        lease = self.writer()
         try:
             if lease is not None:
                 self._store.note(entry, lease)
@@ -485,13 +500,13 @@ class ControlPlane:
 
     def _not_the_writer(self) -> NotTheWriter:
         try:
-            holder = self._store.writer()
-        except _REFUSALS as cause:
-            return NotTheWriter(found=cause.found, wanted="the writer lease", cure=cause.cure)
+            lease = self._seat.lease()
+        except WriterBusy as cause:
+            return NotTheWriter(found=cause.found, wanted=cause.wanted, cure=cause.cure)
         return NotTheWriter(
-            found=f"{holder.holder} as the writer" if holder else "no writer yet",
-            wanted="the writer lease",
-            cure="ask that instance, or try again: a lease that is not renewed goes to the next",
+            found=f"term {lease.term} just begun",
+            wanted="what is stored to be read",
+            cure="try again in a moment",
         )
 
 

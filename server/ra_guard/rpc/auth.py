@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ra_guard.errors import Code, RaGuardError
 
+Metadata = Sequence[tuple[str, str | bytes]]
 SCHEME = "Bearer "
 _MAX_NAME = 64
 
@@ -99,11 +100,11 @@ class Authoriser:
         if path is not None:
             self._tokens(path)
 
-    def admit(self, method: str, metadata: Sequence[tuple[str, str | bytes]] | None) -> Principal:
+    def admit(self, method: str, metadata: Metadata) -> Principal:
         """The caller of a method. Raises Unauthenticated, PermissionDenied, BadTokenFile."""
         if self._path is None:
             return Principal(None)
-        found = next((value for key, value in metadata or () if key == "authorization"), None)
+        found = next((value for key, value in metadata if key == "authorization"), None)
         if not isinstance(found, str) or not found.startswith(SCHEME):
             raise Unauthenticated(
                 "found no bearer token, wanted one; set control.token or RA_GUARD_CONTROL__TOKEN where the call is made"

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ra_guard.errors import Code, status_of
 from ra_guard.experiments.plane import ControlPlane
-from ra_guard.rpc.auth import Authoriser, Principal
+from ra_guard.rpc.auth import Authoriser, Metadata
 from ra_guard.rpc.experiment_admin import ExperimentAdmin
 from ra_guard.v1 import experiment_pb2 as wire
 
@@ -27,7 +27,7 @@ THREADS: Final = 32
 MAX_MESSAGE_BYTES: Final = 1 << 20
 STREAM_END_S: Final = 1.0
 
-Admit = Callable[[str, grpc.aio.ServicerContext], Principal]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WatchStreams:
@@ -52,7 +52,7 @@ class WatchStreams:
         for event in self._open.get(key, ()):
             event.set()
 
-    async def watch(self, words: AsyncIterator[wire.WatchRequest], context: grpc.aio.ServicerContext) -> None:
+    async def watch(self, words: AsyncIterator[wire.WatchRequest], context: Context) -> None:
         """Answers each word at once, and says what is new unasked, until the replica or this instance leaves."""
         last: wire.WatchRequest | None = None
         news = asyncio.Event()
@@ -121,7 +121,8 @@ class ControlServer:
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             options=[
-                ("grpc.so_reuseport", 0),
+                # The port is reserved by who starts this process, so that no stranger can share it.
+                ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # Replicas that died without a word are found out by pings; the lease does not wait for that.
                 ("grpc.keepalive_time_ms", 10_000),
@@ -130,9 +131,7 @@ class ControlServer:
         )
         self._server.add_generic_rpc_handlers((self._handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
-        )
+        reflection.enable_server_reflection((SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
         self.port = self._server.add_insecure_port(address)
 
     async def start(self) -> None:
@@ -158,27 +157,24 @@ class ControlServer:
         descriptor = wire.DESCRIPTOR.services_by_name["ExperimentAdmin"]
         methods: dict[str, Any] = {}
         for method in descriptor.methods:
-            coders = {
-                "request_deserializer": message_factory.GetMessageClass(method.input_type).FromString,
-                "response_serializer": message_factory.GetMessageClass(method.output_type).SerializeToString,
-            }
+            read = message_factory.GetMessageClass(method.input_type).FromString
+            write = message_factory.GetMessageClass(method.output_type).SerializeToString
             if method.name == "Watch":
-                methods[method.name] = grpc.stream_stream_rpc_method_handler(self._watching(), **coders)
-            elif method.name == "Poll":
-                methods[method.name] = grpc.unary_unary_rpc_method_handler(self._polling(), **coders)
+                methods[method.name] = grpc.stream_stream_rpc_method_handler(self._watching(), read, write)
             else:
-                methods[method.name] = grpc.unary_unary_rpc_method_handler(self._answering(method.name), **coders)
+                behaviour = self._polling() if method.name == "Poll" else self._answering(method.name)
+                methods[method.name] = grpc.unary_unary_rpc_method_handler(behaviour, read, write)
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def _answering(self, method: str) -> Any:
         behave = self._admin.method(method)
 
-        async def handle(request: Message, context: grpc.aio.ServicerContext) -> Message:
+        async def handle(request: Message, context: Context) -> Message:
             try:
-                principal = self._authoriser.admit(method, context.invocation_metadata())
+                principal = self._authoriser.admit(method, _metadata(context))
                 loop = asyncio.get_running_loop()
                 answered: Message = await loop.run_in_executor(self._threads, behave, request, principal)
-            except Exception as error:  # noqa: BLE001 (every error is worth a status)
+            except Exception as error:
                 await self._abort(error, context)
                 raise
             return answered
@@ -186,28 +182,32 @@ class ControlServer:
         return handle
 
     def _polling(self) -> Any:
-        async def handle(request: wire.PollRequest, context: grpc.aio.ServicerContext) -> wire.PollResponse:
+        async def handle(request: wire.PollRequest, context: Context) -> wire.PollResponse:
             try:
-                self._authoriser.admit("Poll", context.invocation_metadata())
+                self._authoriser.admit("Poll", _metadata(context))
                 return wire.PollResponse(answer=answer(self._plane, request.word))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 await self._abort(error, context)
                 raise
 
         return handle
 
     def _watching(self) -> Any:
-        async def handle(words: AsyncIterator[wire.WatchRequest], context: grpc.aio.ServicerContext) -> None:
+        async def handle(words: AsyncIterator[wire.WatchRequest], context: Context) -> None:
             try:
-                self._authoriser.admit("Watch", context.invocation_metadata())
+                self._authoriser.admit("Watch", _metadata(context))
                 await self._streams.watch(words, context)
             except Exception as error:  # noqa: BLE001
                 await self._abort(error, context)
 
         return handle
 
-    async def _abort(self, error: BaseException, context: grpc.aio.ServicerContext) -> None:
+    async def _abort(self, error: BaseException, context: Context) -> None:
         code = status_of(error)
         if code is Code.INTERNAL:
             self._report(error)
         await context.abort(grpc.StatusCode[code], str(error))
+
+
+def _metadata(context: Context) -> Metadata:
+    return [(key, value) for key, value in context.invocation_metadata() or ()]

@@ -73,8 +73,8 @@ class ExperimentAdmin:
     def apply(self, request: wire.ApplyRequest, principal: Principal = _NOBODY) -> wire.ApplyResponse:
         """Stores a definition."""
         author = Author(principal.signs(request.who), request.why)
-        changed = self._plane.apply(request.definition, author, request.expected_revision)
-        return wire.ApplyResponse(**self._outcome(changed))
+        experiment, spread = self._outcome(self._plane.apply(request.definition, author, request.expected_revision))
+        return wire.ApplyResponse(experiment=experiment, spread=spread)
 
     def get(self, request: wire.GetRequest, _: Principal = _NOBODY) -> wire.GetResponse:
         """One experiment with its plan, latest changes and replicas."""
@@ -89,29 +89,33 @@ class ExperimentAdmin:
         """Sets the share of users in each arm."""
         author = Author(principal.signs(request.who), request.why)
         pace, expected = _PACES[request.pace], request.expected_revision or None
-        return wire.RampResponse(**self._outcome(self._plane.ramp(request.key, request.ramp_bp, pace, author, expected)))
+        changed = self._plane.ramp(request.key, request.ramp_bp, pace, author, expected)
+        experiment, spread = self._outcome(changed)
+        return wire.RampResponse(experiment=experiment, spread=spread)
 
     def approve(self, request: wire.ApproveRequest, principal: Principal = _NOBODY) -> wire.ApproveResponse:
         """Allows the ramp to reach a stage."""
         author, expected = Author(principal.signs(request.who), request.why), request.expected_revision or None
-        return wire.ApproveResponse(
-            **self._outcome(self._plane.approve(request.key, request.ramp_bp, author, expected))
-        )
+        experiment, spread = self._outcome(self._plane.approve(request.key, request.ramp_bp, author, expected))
+        return wire.ApproveResponse(experiment=experiment, spread=spread)
 
     def kill(self, request: wire.KillRequest, principal: Principal = _NOBODY) -> wire.KillResponse:
         """Serves the baseline to everyone."""
         author = Author(principal.signs(request.who), request.why)
-        return wire.KillResponse(**self._outcome(self._plane.kill(request.key, author)))
+        experiment, spread = self._outcome(self._plane.kill(request.key, author))
+        return wire.KillResponse(experiment=experiment, spread=spread)
 
     def resume(self, request: wire.ResumeRequest, principal: Principal = _NOBODY) -> wire.ResumeResponse:
         """Ends a kill, in a new epoch at ramp 0."""
         author, expected = Author(principal.signs(request.who), request.why), request.expected_revision or None
-        return wire.ResumeResponse(**self._outcome(self._plane.resume(request.key, author, expected)))
+        experiment, spread = self._outcome(self._plane.resume(request.key, author, expected))
+        return wire.ResumeResponse(experiment=experiment, spread=spread)
 
     def roll_back(self, request: wire.RollBackRequest, principal: Principal = _NOBODY) -> wire.RollBackResponse:
         """A kill that closes the epoch."""
         author = Author(principal.signs(request.who), request.why)
-        return wire.RollBackResponse(**self._outcome(self._plane.roll_back(request.key, author)))
+        experiment, spread = self._outcome(self._plane.roll_back(request.key, author))
+        return wire.RollBackResponse(experiment=experiment, spread=spread)
 
     def assign(self, request: wire.AssignRequest, _: Principal = _NOBODY) -> wire.AssignResponse:
         """Where one unit stands: by the hash alone, and as a replica with a live lease serves it."""
@@ -127,10 +131,10 @@ class ExperimentAdmin:
         sealed = self._plane.plan(request.key, request.revision)
         return wire.GetPlanResponse(plan=plan_pb2.SealedPlan.FromString(sealed))
 
-    def _outcome(self, changed: Changed) -> dict[str, Message]:
-        """Waits for the replicas."""
+    def _outcome(self, changed: Changed) -> tuple[wire.Experiment, wire.Spread]:
+        """The experiment as it was changed, once the replicas have heard."""
         spread = self._plane.wait(changed)
-        return {"experiment": self._experiment(changed.after), "spread": _spread(spread)}
+        return self._experiment(changed.after), _spread(spread)
 
     def _experiment(self, experiment: Experiment) -> wire.Experiment:
         key = experiment.key
@@ -187,11 +191,8 @@ def _change(entry: Entry) -> wire.Change:
 
 def _spread(spread: Spread) -> wire.Spread:
     rollout = spread.rollout
-    return wire.Spread(
-        acked=rollout.acked, expired=rollout.expired, waiting=rollout.waiting, seconds=spread.seconds
-    )
+    return wire.Spread(acked=rollout.acked, expired=rollout.expired, waiting=rollout.waiting, seconds=spread.seconds)
 
 
 def _flag(reading: FlagReading) -> wire.Flag:
-    state = wire.FlagState.Value(f"FLAG_STATE_{reading.state.name}")
-    return wire.Flag(provider=reading.provider, state=state, error=reading.error)
+    return wire.Flag(provider=reading.provider, state=f"FLAG_STATE_{reading.state.name}", error=reading.error)
