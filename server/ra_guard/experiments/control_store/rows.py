@@ -10,7 +10,6 @@ from ra_guard.experiments.control_store.records import Entry, Stored
 from ra_guard.experiments.control_store.schema import (
     definition_table,
     instant,
-    ledger_table,
     microseconds,
     revision_table,
 )
