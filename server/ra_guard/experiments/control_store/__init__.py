@@ -18,6 +18,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.records import Entry, Stored, WriterLease
+from ra_guard.experiments.control_store.sqlite import boot_time_s
 from ra_guard.experiments.control_store.store import ControlStore
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "StoreReadOnly",
     "Stored",
     "WriterLease",
+    "boot_time_s",
 ]
