@@ -61,6 +61,7 @@ from ra_guard.experiments.errors import (
     StateCorrupt,
     UnknownExperiment,
     UnknownOption,
+    UnknownRevision,
     UsersEnrolled,
     WhoMissing,
     WhyMissing,
@@ -106,6 +107,7 @@ __all__ = [
     "StateCorrupt",
     "UnknownExperiment",
     "UnknownOption",
+    "UnknownRevision",
     "UsersEnrolled",
     "Weights",
     "WhoMissing",
@@ -114,12 +116,13 @@ __all__ = [
     "arm_of",
     "describe",
     "experiment_from",
+    "first",
     "hash_seed",
+    "is_replica_name",
     "numbers_of",
     "percent",
     "require_key",
     "rollout",
-    "started",
     "state_of",
 ]
 
@@ -127,6 +130,7 @@ MAX_WHO_BYTES = 128
 MAX_WHY_BYTES = 512
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 FROZEN_WHILE_ENROLLED = ("unit", "mode", "spaces", "feedback_window_s", "arms", "weights")
 """What changes treatment or analysis: an epoch compares like with like only if these stay as they are."""
@@ -237,7 +241,7 @@ class Experiment:
             ),
         )
 
-    def ramp(self, ramp_bp: int, at: datetime, pace: Pace = Pace.BY_STAGE) -> "Experiment":
+    def ramp(self, ramp_bp: int, pace: Pace, at: datetime) -> "Experiment":
         """Sets the share of units in each arm, in hundredths of a percent, to a stage or 0. No unit changes arms.
 
         Raises RampOutOfRange, RolledBack, AlreadyKilled, NotAStage, StageSkipped, ApprovalMissing.
@@ -359,7 +363,12 @@ def require_key(key: str) -> None:
         raise BadKey(found=f"key {key!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="choose another key")
 
 
-def started(definition: Definition, at: datetime) -> Experiment:
+def is_replica_name(name: str) -> bool:
+    """1..64 of ``[A-Za-z0-9_.-]``, and no dot first."""
+    return _REPLICA.fullmatch(name) is not None
+
+
+def first(definition: Definition, at: datetime) -> Experiment:
     """A new experiment at revision 1 of epoch 1, ramp 0: nobody is treated."""
     return Experiment(definition=definition, salt=definition.salt, stage_since=at)
 

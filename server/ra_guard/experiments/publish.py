@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ra_guard import _core
 from ra_guard.experiments import store
-from ra_guard.experiments.definition import default_definition, parse_definition
+from ra_guard.experiments.definition import parse_definition, template
 from ra_guard.experiments.definition.vocabulary import Approval, Mode
 from ra_guard.experiments.model import (
     Author,
@@ -25,8 +25,8 @@ from ra_guard.experiments.model import (
     UnknownExperiment,
     Weights,
     describe,
+    first,
     require_key,
-    started,
 )
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
@@ -161,7 +161,7 @@ class Publisher:
             if revisions := self._history.read():
                 self._publish_if_behind(revisions[-1].experiment)
                 return revisions[-1].experiment
-            experiment = started(parse_definition(definition), self._clock())
+            experiment = first(parse_definition(definition), self._clock())
             return self._record(None, experiment, author, definition)
 
     def ramp(self, ramp_bp: int, author: Author, *, expected_revision: int | None = None) -> Experiment:
@@ -172,7 +172,7 @@ class Publisher:
             for stage in experiment.definition.stages:
                 if stage.approval is Approval.REQUIRED and stage.ramp_bp <= ramp_bp and not experiment.killed:
                     ready = ready.approve(stage.ramp_bp)
-            ramped = ready.ramp(ramp_bp, at, Pace.SKIPPING_STAGES)
+            ramped = ready.ramp(ramp_bp, Pace.SKIPPING_STAGES, at)
             return experiment if ramped is ready else replace(ramped, revision=experiment.revision + 1)
 
         return self._change(climb, author, expected_revision)
@@ -248,7 +248,7 @@ class ControlFolder:
 
     def ensure(self, key: str, author: Author) -> Publisher:
         """What a server calls at its start: the experiment as stored, or else the default definition under ``key``."""
-        return self.create(default_definition(key), author)
+        return self.create(template(key), author)
 
     def create(self, definition: str, author: Author) -> Publisher:
         """Stores and publishes a new experiment; one that is already stored keeps its history and is healed.

@@ -1,11 +1,12 @@
 """The definition: every table of it, and what must hold between them."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
 from ra_guard.experiments.allocation import MAX_RAMP_BP
 from ra_guard.experiments.definition.table import Mistake, Table, Text
@@ -38,6 +39,20 @@ class Definition(Table):
     arms: Arms
     weights: WeightsByDomain
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    _text: str = PrivateAttr()
+
+    @classmethod
+    def of(cls, table: Mapping[str, object], text: str) -> "Definition":
+        """The definition of a TOML table; ``text`` is what the table was read from. Raises ValidationError."""
+        definition = cls.model_validate(table)
+        definition._text = text
+        return definition
+
+    @property
+    def text(self) -> str:
+        """The TOML that it was read from, comments and all."""
+        return self._text
 
     @field_validator("key")
     @classmethod
