@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import AwareDatetime, Strict, ValidationError
@@ -132,8 +133,19 @@ MAX_WHY_BYTES = 512
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
-FROZEN_WHILE_ENROLLED = ("unit", "mode", "spaces", "feedback_window_s", "arms", "weights")
-"""What changes treatment or analysis: an epoch compares like with like only if these stay as they are."""
+FROZEN_WHILE_ENROLLED = (
+    "unit",
+    "mode",
+    "spaces",
+    "feedback_window_s",
+    "arms",
+    "weights",
+    "metrics.primary",
+    "sample",
+    "analysis",
+)
+"""What changes treatment or analysis: an epoch compares like with like only if these stay as they are. Stages, gates,
+guardrails, triggers and alerts are not among them: safety may be tightened at any time, and the ledger says so."""
 
 
 class Pace(Enum):
@@ -347,7 +359,7 @@ class Experiment:
 
     def _require_same_treatment(self, definition: Definition) -> None:
         changed = [
-            word for word in FROZEN_WHILE_ENROLLED if getattr(definition, word) != getattr(self.definition, word)
+            word for word in FROZEN_WHILE_ENROLLED if attrgetter(word)(definition) != attrgetter(word)(self.definition)
         ]
         if changed:
             raise UsersEnrolled(
