@@ -25,7 +25,7 @@ from ra_guard.client import ExperimentClient
 from ra_guard.config import Settings, address_of, load
 from ra_guard.errors import Code, RaGuardError
 from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed
-from ra_guard.experiments.definition import default_definition
+from ra_guard.experiments import definition
 from ra_guard.experiments.errors import RampOutOfRange
 from ra_guard.experiments.model import require_key
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
@@ -96,7 +96,7 @@ class Outcome(Protocol):
 @app.command
 def template() -> None:
     """Print the definition that a new store starts with: copy it, change it, apply it."""
-    print(default_definition(), end="")
+    print(definition.template(), end="")
 
 
 @app.command

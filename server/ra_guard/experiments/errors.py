@@ -74,6 +74,12 @@ class UnknownExperiment(ExperimentError):
     status_code = Code.NOT_FOUND
 
 
+class UnknownRevision(ExperimentError):
+    """No plan of that revision was published."""
+
+    status_code = Code.NOT_FOUND
+
+
 # A change that the experiment's state does not allow
 
 

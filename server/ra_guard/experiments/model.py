@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import AwareDatetime, Strict, ValidationError
@@ -58,6 +59,7 @@ from ra_guard.experiments.errors import (
     StateCorrupt,
     UnknownExperiment,
     UnknownOption,
+    UnknownRevision,
     UsersEnrolled,
     WhoMissing,
     WhyMissing,
@@ -94,6 +96,7 @@ __all__ = [
     "StateCorrupt",
     "UnknownExperiment",
     "UnknownOption",
+    "UnknownRevision",
     "UsersEnrolled",
     "Weights",
     "WhoMissing",
@@ -101,11 +104,12 @@ __all__ = [
     "arm_of",
     "describe",
     "experiment_from",
+    "first",
     "hash_seed",
+    "is_replica_name",
     "numbers_of",
     "percent",
     "require_key",
-    "started",
     "state_of",
 ]
 
@@ -113,9 +117,21 @@ MAX_WHO_BYTES = 128
 MAX_WHY_BYTES = 512
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
-FROZEN_WHILE_ENROLLED = ("unit", "mode", "spaces", "feedback_window_s", "arms", "weights")
-"""What changes treatment or analysis: an epoch compares like with like only if these stay as they are."""
+FROZEN_WHILE_ENROLLED = (
+    "unit",
+    "mode",
+    "spaces",
+    "feedback_window_s",
+    "arms",
+    "weights",
+    "metrics.primary",
+    "sample",
+    "analysis",
+)
+"""What changes treatment or analysis: an epoch compares like with like only if these stay as they are. Stages, gates,
+guardrails, triggers and alerts are not among them: safety may be tightened at any time, and the ledger says so."""
 
 
 class Pace(Enum):
@@ -212,7 +228,7 @@ class Experiment:
             ),
         )
 
-    def ramp(self, ramp_bp: int, at: datetime, pace: Pace = Pace.BY_STAGE) -> "Experiment":
+    def ramp(self, ramp_bp: int, pace: Pace, at: datetime) -> "Experiment":
         """Sets the share of units in each arm, in hundredths of a percent, to a stage or 0. No unit changes arms.
 
         Raises RampOutOfRange, RolledBack, AlreadyKilled, NotAStage, StageSkipped, ApprovalMissing.
@@ -318,7 +334,7 @@ class Experiment:
 
     def _require_same_treatment(self, definition: Definition) -> None:
         changed = [
-            word for word in FROZEN_WHILE_ENROLLED if getattr(definition, word) != getattr(self.definition, word)
+            word for word in FROZEN_WHILE_ENROLLED if attrgetter(word)(definition) != attrgetter(word)(self.definition)
         ]
         if changed:
             raise UsersEnrolled(
@@ -334,7 +350,12 @@ def require_key(key: str) -> None:
         raise BadKey(found=f"key {key!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="choose another key")
 
 
-def started(definition: Definition, at: datetime) -> Experiment:
+def is_replica_name(name: str) -> bool:
+    """1..64 of ``[A-Za-z0-9_.-]``, and no dot first."""
+    return _REPLICA.fullmatch(name) is not None
+
+
+def first(definition: Definition, at: datetime) -> Experiment:
     """A new experiment at revision 1 of epoch 1, ramp 0: nobody is treated."""
     return Experiment(definition=definition, salt=definition.salt, stage_since=at)
 

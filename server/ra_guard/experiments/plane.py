@@ -241,7 +241,7 @@ class ControlPlane:
         self._require_lead()
         found = self._published.get(definition.key)
         if found is None:
-            after = model.started(definition, self._clock())
+            after = model.first(definition, self._clock())
             publish.seal(after)
             return None, after
         after = found.experiment.apply(definition)
@@ -252,7 +252,7 @@ class ControlPlane:
 
     def create_default(self, author: Author) -> None:
         """Stores the experiment of the template, unless there is one of its key: at ramp 0, nobody is treated."""
-        text = default_definition()
+        text = template()
         if parse_definition(text).key not in self.keys():
             self._create(text, author)
 
@@ -390,7 +390,7 @@ class ControlPlane:
 
     def _create(self, text: str, author: Author) -> Changed:
         with self._changing:
-            return self._record(None, model.started(parse_definition(text), self._clock()), text, author)
+            return self._record(None, model.first(parse_definition(text), self._clock()), text, author)
 
     def _change(
         self, key: str, transition: Transition, author: Author, expected_revision: int | None, text: str | None = None

@@ -5,7 +5,7 @@
 """
 
 from ra_guard.experiments.definition.diff import differences
-from ra_guard.experiments.definition.read import MAX_DEFINITION_BYTES, default_definition, parse_definition
+from ra_guard.experiments.definition.read import MAX_DEFINITION_BYTES, parse_definition, template
 from ra_guard.experiments.definition.whole import Definition
 
-__all__ = ["MAX_DEFINITION_BYTES", "Definition", "default_definition", "differences", "parse_definition"]
+__all__ = ["MAX_DEFINITION_BYTES", "Definition", "differences", "parse_definition", "template"]

@@ -16,10 +16,10 @@ MAX_DEFINITION_BYTES = 256 * 1024
 TEMPLATE_KEY = "ra_guard_enhancement"
 
 
-def default_definition(key: str = TEMPLATE_KEY) -> str:
+def template(key: str = TEMPLATE_KEY) -> str:
     """The template that ships with the package, for an experiment of that key."""
-    template = resources.files("ra_guard.experiments").joinpath(f"{TEMPLATE_KEY}.toml").read_text(encoding="utf-8")
-    return template.replace(f'key = "{TEMPLATE_KEY}"', f'key = "{key}"', 1)
+    text = resources.files("ra_guard.experiments").joinpath(f"{TEMPLATE_KEY}.toml").read_text(encoding="utf-8")
+    return text.replace(f'key = "{TEMPLATE_KEY}"', f'key = "{key}"', 1)
 
 
 def parse_definition(text: str) -> Definition:
@@ -47,7 +47,7 @@ def parse_definition(text: str) -> Definition:
             found=f"format = {table['format']!r}", wanted=f"format = {FORMAT}", cure="use the ra-guard that wrote it"
         )
     try:
-        return Definition.model_validate(table)
+        return Definition.of(table, text)
     except ValidationError as refused:
         raise _explained(refused.errors()) from None
 

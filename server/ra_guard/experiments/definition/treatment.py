@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict, model_validator
 
 from ra_guard.experiments.allocation import CONTROL_ORIGIN
+from ra_guard.experiments.definition.measures import Requirement
 from ra_guard.experiments.definition.table import Mistake, Number, Positive, Table, Text
 from ra_guard.experiments.definition.vocabulary import Approval, Order, Watch
 
@@ -76,6 +77,8 @@ class Stage(Table):
     """The least time at this stage; absent for the last one, which is held until the analysis ends."""
     monitoring: Watch
     approval: Approval
+    gates: Annotated[tuple[Requirement, ...], Field(min_length=1)]
+    """What this stage must show before the ramp leaves it upwards, measured since the ramp came to it."""
 
     @property
     def ramp_bp(self) -> int:

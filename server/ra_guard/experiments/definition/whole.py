@@ -1,13 +1,25 @@
 """The definition: every table of it, and what must hold between them."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
 from ra_guard.experiments.allocation import MAX_RAMP_BP
+from ra_guard.experiments.definition.analysis import Analysis, Decision, Metrics, Sample
+from ra_guard.experiments.definition.people import (
+    ChecklistLine,
+    Dashboard,
+    DecisionMaker,
+    LaunchDecision,
+    Report,
+    Risk,
+)
+from ra_guard.experiments.definition.safety import Alert, EscalationLevel, Rollback, Trigger
 from ra_guard.experiments.definition.table import Mistake, Table, Text
 from ra_guard.experiments.definition.treatment import Arms, Stage, WeightsByDomain
 from ra_guard.experiments.definition.vocabulary import Mode, Unit
@@ -38,6 +50,34 @@ class Definition(Table):
     arms: Arms
     weights: WeightsByDomain
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    metrics: Metrics
+    sample: Sample
+    analysis: Analysis
+    decision: Decision
+    triggers: Annotated[tuple[Trigger, ...], Field(min_length=1)]
+    rollback: Rollback
+    alerts: tuple[Alert, ...]
+    escalation: tuple[EscalationLevel, ...]
+    dashboard: Dashboard
+    reports: tuple[Report, ...]
+    decision_makers: Annotated[tuple[DecisionMaker, ...], Field(min_length=1)]
+    launch: LaunchDecision
+    checklist: tuple[ChecklistLine, ...]
+    risks: tuple[Risk, ...]
+
+    _text: str = PrivateAttr()
+
+    @classmethod
+    def of(cls, table: Mapping[str, object], text: str) -> "Definition":
+        """The definition of a TOML table; ``text`` is what the table was read from. Raises ValidationError."""
+        definition = cls.model_validate(table)
+        definition._text = text
+        return definition
+
+    @property
+    def text(self) -> str:
+        """The TOML that it was read from, comments and all."""
+        return self._text
 
     @field_validator("key")
     @classmethod
@@ -91,6 +131,44 @@ class Definition(Table):
                 + ", ".join("absent" if stage.hold_hours is None else str(stage.hold_hours) for stage in self.stages),
                 wanted="hold_hours at every stage but the last",
                 cure="the last stage is held until the analysis ends",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_ramp_ends_before_the_analysis(self) -> "Definition":
+        ramp_hours = sum(stage.hold_hours or 0 for stage in self.stages)
+        if ramp_hours >= 24 * self.analysis.end_day:
+            raise Mistake(
+                found=f"{ramp_hours} hours of ramp and an analysis that ends on day {self.analysis.end_day}",
+                wanted="time at the last stage",
+                cure="hold the stages for less, or end later",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_climb_a_path_that_exists(self) -> "Definition":
+        levels = [step.level for step in self.escalation]
+        if levels != list(range(1, len(levels) + 1)):
+            raise Mistake(
+                found=f"escalation levels {', '.join(map(str, levels))}",
+                wanted="1, 2, 3, ... in this order",
+                cure="number them so",
+            )
+        for number, alert in enumerate(self.alerts):
+            if alert.escalates_to_level > len(levels):
+                raise Mistake(
+                    found=f"alerts[{number}].escalates_to_level = {alert.escalates_to_level}",
+                    wanted=f"at most {len(levels)}, the last level of the escalation path",
+                    cure="declare the level, or stop below it",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _checklist_lines_have_names_of_their_own(self) -> "Definition":
+        names = Counter(line.id for line in self.checklist)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise Mistake(
+                found=f"checklist id {twice[0]!r} twice", wanted="one line for each id", cure="rename one of them"
             )
         return self
 
