@@ -84,7 +84,8 @@ class Answer:
     @property
     def assigned_arm(self) -> int: ...
     @property
-    def served_arm(self) -> int: ...
+    def served_arm(self) -> int:
+        """ARM_INTERLEAVED where a team draft was served."""
     @property
     def status(self) -> int: ...
     @property
@@ -301,4 +302,4 @@ def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """
 
 def describe_record(record: bytes) -> dict[str, object]:
-    """One candidate log record as plain values; see log/FORMAT.md."""
+    """One candidate log record of any version as plain values; see log/FORMAT.md. Absent parts are None or left out."""

@@ -15,6 +15,7 @@ pub use cell::{InForce, PlanCell};
 pub use error::PlanError;
 
 use crate::assign::{Arm, CONTROL_START, Seed};
+use crate::interleave::{Coins, DraftSeed};
 use crate::limits::MAX_NAME_BYTES;
 use crate::score::Weights;
 use crate::wire::check_fingerprint;
@@ -73,6 +74,7 @@ pub struct Plan {
     /// Spaces that treatment may be served from; empty means any.
     spaces: Vec<String>,
     seed: Seed,
+    draft_seed: DraftSeed,
     checksum: u64,
 }
 
@@ -86,6 +88,11 @@ impl Plan {
     /// The user's arm, by the hash alone.
     pub fn assign(&self, user_id: &str) -> Arm {
         self.seed.assign(self.ramp_bp, user_id)
+    }
+
+    /// The coins of a call's team draft.
+    pub fn coins(&self, request_id: &str) -> Coins {
+        self.draft_seed.coins(request_id)
     }
 
     /// The weights for a domain, or the default ones.
@@ -188,6 +195,7 @@ impl Fields {
         }
         Ok(Plan {
             seed: Seed::new(&self.experiment_key, &self.salt),
+            draft_seed: DraftSeed::new(&self.experiment_key, &self.salt),
             revision: self.revision,
             experiment_key: self.experiment_key,
             salt: self.salt,

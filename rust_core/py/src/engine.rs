@@ -102,7 +102,8 @@ impl Engine {
         pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
-        let reason = Reason::from_wire(reason).filter(|reason| *reason != Reason::None).ok_or_else(|| {
+        let from_outside = |reason: &Reason| !matches!(reason, Reason::None | Reason::Shadow);
+        let reason = Reason::from_wire(reason).filter(from_outside).ok_or_else(|| {
             PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
         })?;
         self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {

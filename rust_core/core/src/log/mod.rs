@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-pub use decode::{Column, PoolIds, Positions, Record};
+pub use decode::{Column, PoolIds, Positions, Record, Teams};
 pub use error::LogError;
 pub use queue::{Dropped, LogCounters};
 pub use read::{Ending, Records, Segment, read_segment};
