@@ -172,7 +172,7 @@ class Supervisor:
         slot.started_at = time.monotonic()
         try:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", slot.program.module],  # noqa: S603 (a module of ours)
+                [sys.executable, "-m", slot.program.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=child_environment(GRPC_EXPERIMENTS=experiments, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),

@@ -24,8 +24,8 @@ from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
 from ra_guard.config import Settings, address_of, load
 from ra_guard.errors import Code, RaGuardError
-from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed
 from ra_guard.experiments import definition
+from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed
 from ra_guard.experiments.errors import RampOutOfRange
 from ra_guard.experiments.model import require_key
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
@@ -272,7 +272,8 @@ def _conclude(outcome: Outcome, target: Target, **more: object) -> None:
     if spread.waiting:
         raise NotAcknowledged(
             f"found {', '.join(spread.waiting)} below revision {experiment.plan.revision} after "
-            f"{spread.seconds:.0f} s, wanted every live replica on it; the change is stored and published: look at those replicas' logs"
+            f"{spread.seconds:.0f} s, wanted every live replica on it; the change is stored and published: look at "
+            "those replicas' logs"
         )
 
 

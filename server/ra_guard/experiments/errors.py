@@ -62,12 +62,6 @@ class PlanRefused(InvalidInput):
     """The core refused the plan that a change would publish; nothing was recorded."""
 
 
-class UnknownRevision(ExperimentError):
-    """No revision of that number is stored."""
-
-    status_code = Code.NOT_FOUND
-
-
 class UnknownExperiment(ExperimentError):
     """No experiment of that key is stored."""
 

@@ -32,7 +32,7 @@ from ra_guard.experiments.control_store import (
     StoreReadOnly,
     WriterLease,
 )
-from ra_guard.experiments.definition import default_definition, parse_definition
+from ra_guard.experiments.definition import parse_definition, template
 from ra_guard.experiments.errors import (
     ExperimentError,
     StaleRevision,
@@ -278,7 +278,7 @@ class ControlPlane:
     def ramp(self, key: str, ramp_bp: int, pace: Pace, author: Author, expected_revision: int | None = None) -> Changed:
         """Sets the share of users in each arm; see `Experiment.ramp`."""
         now = self._clock()
-        return self._change(key, lambda before: before.ramp(ramp_bp, now, pace), author, expected_revision)
+        return self._change(key, lambda before: before.ramp(ramp_bp, pace, now), author, expected_revision)
 
     def approve(self, key: str, ramp_bp: int, author: Author, expected_revision: int | None = None) -> Changed:
         """Allows the ramp to reach a stage; see `Experiment.approve`."""

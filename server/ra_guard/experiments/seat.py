@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ra_guard.experiments.control_store import LeaseLost, WriterLease, boot_time_s
-from ra_guard.experiments.model import ExperimentError, WriterBusy
+from ra_guard.experiments.errors import ExperimentError, WriterBusy
 
 DEFAULT_TTL_S = 15.0
 """Longer than the store may take to answer, so that one slow renewal does not cost the seat."""
