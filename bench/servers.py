@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,13 @@ def serve_rerank(orders: Orders) -> int:
             "state_dir": orders.state,
             "server": {"port": 0, "workers": orders.workers, "pin_workers": orders.pinned},
             "gallery": {"path": orders.gallery, "memory_limit_bytes": 1 << 36},
+            "control": {"port": 0, "metrics_port": 0, "address": "", "store": ""},
             "experiment": {"key": EXPERIMENT},
             "triton": {"url": ""},
             "telemetry": {"metrics_port": 0},
         }
     )
-    _publish_experiment(settings.control_dir)
+    _publish_experiment(settings.store_url)
     supervisor = Supervisor(settings, configure_logging(settings.log.level))
 
     def announce() -> None:
@@ -143,22 +144,18 @@ def _serve(answer: Callable[[Any], Any], parse: Callable[[bytes], Any] | None = 
     return 0
 
 
-def _publish_experiment(control: Path) -> None:
-    from ra_guard.experiments.definition import default_definition, parse_definition
-    from ra_guard.experiments.model import Author, Weights
-    from ra_guard.experiments.publish import ControlFolder
+def _publish_experiment(store_url: str) -> None:
+    """The template with the workload's key, weights and lease, ramped to where every call is treated."""
+    from ra_guard.experiments.model import Author, Pace
+    from ra_guard.experiments.offline import offline_plane
 
-    from bench.workload import EXPERIMENT, LEASE_S, RAMP_BP, WEIGHTS
+    from bench.workload import EXPERIMENT, RAMP_BP, definition
 
-    experiment = replace(
-        parse_definition(default_definition()),
-        key=EXPERIMENT,
-        ramp_bp=RAMP_BP,
-        lease_s=LEASE_S,
-        default_weights=Weights(**WEIGHTS),
-        domain_weights={},
-    )
-    ControlFolder(control).create(experiment, Author("bench", "a workload in which every call is treated"))
+    author = Author("bench", "a workload in which every call is treated")
+    with offline_plane(store_url, holder="bench", writer_lease_s=10.0) as plane:
+        if EXPERIMENT not in plane.stored_keys():
+            plane.apply(definition(), author, expected_revision=0)
+        plane.ramp(EXPERIMENT, RAMP_BP, Pace.SKIPPING_STAGES, author)
 
 
 def _raise(error: BaseException) -> None:

@@ -123,3 +123,15 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def definition() -> str:
+    """The template with the workload's key, lease and weights, and no stage that waits for an approval."""
+    from ra_guard.experiments.definition import template
+
+    head, _, _ = template(EXPERIMENT).partition("[weights.default]")
+    head = head.replace("lease_s = 60\n", f"lease_s = {LEASE_S}\n").replace(
+        'approval = "required"', 'approval = "none"'
+    )
+    weights = "\n".join(f"{name} = {weight}" for name, weight in WEIGHTS.items())
+    return f"{head}[weights.default]\n{weights}\n\n[weights.domain]\n"

@@ -128,7 +128,7 @@ class Worker:
         self._generations.start()
         if self._cold is not None:
             self._cold.start()
-        self._feed.wait_for_answer(self._settings.control.start_wait_s)
+        self._feed.wait_for_answer()
         self._server.start()
         generation = self._core.generation()
         self._log.info(
@@ -218,7 +218,7 @@ class Worker:
             self._core,
             key=self._settings.experiment.key,
             replica=replica,
-            pace=Pace(settings.heartbeat_s, settings.silence_s),
+            pace=Pace(settings.heartbeat_s, settings.silence_s, settings.start_wait_s),
             plans=PlanFiles(self._settings.plan_dir),
             report=self._records.report,
         )

@@ -171,7 +171,7 @@ class Supervisor:
         slot.ready.clear()
         slot.started_at = time.monotonic()
         try:
-            slot.process = subprocess.Popen(
+            slot.process = subprocess.Popen(  # noqa: S603 (a module of ours)
                 [sys.executable, "-m", slot.program.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

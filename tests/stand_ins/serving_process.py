@@ -17,8 +17,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from ra_guard import _core
-from ra_guard.experiments.model import Author
-from ra_guard.experiments.publish import ControlFolder
+from ra_guard.experiments.model import Author, Pace
+from ra_guard.experiments.offline import offline_plane
 from ra_guard.v1 import rerank_pb2 as wire
 
 DIM = 16
@@ -92,6 +92,8 @@ class Serving:
             **os.environ,
             "RA_GUARD_STATE_DIR": str(state),
             "RA_GUARD_SERVER__PORT": "0",
+            "RA_GUARD_CONTROL__PORT": "0",
+            "RA_GUARD_CONTROL__METRICS_PORT": "0",
             "RA_GUARD_TELEMETRY__METRICS_PORT": "0",
             "RA_GUARD_TRITON__URL": "",
             "RA_GUARD_WORKER__CANARY_S": "0.1",
@@ -139,7 +141,8 @@ class Serving:
         return [line for line in self._seen if line["event"] == event]
 
     def wait_until_ready(self, workers: int) -> None:
-        self.address = self.line("serving", lambda line: "address" in line)["address"]
+        serving = self.line("serving", lambda line: "address" in line)
+        self.address, self.control = serving["address"], serving["control"]
         self.workers = {ready["worker"]: ready["pid"] for ready in (self.line("worker_ready") for _ in range(workers))}
 
     def call(self, request_: bytes, **options: Any) -> wire.RerankResponse:
@@ -171,11 +174,18 @@ def serving(state: Path, *, workers: int = 2, **options: str) -> Iterator[Servin
         server.ended()
 
 
-def enrol_everyone(state: Path) -> ControlFolder:
-    """An experiment at full ramp: half of the users are treated, half are control."""
-    control = ControlFolder(state / "control")
-    control.ensure(KEY, AUTHOR).ramp(5000, AUTHOR)
-    return control
+def enrol_everyone(state: Path) -> bytes:
+    """An experiment at full ramp: half of the users are treated, half are control. Returns its sealed plan."""
+    with offline_plane(store_url(state), holder="a test", writer_lease_s=10.0) as plane:
+        plane.create_default(AUTHOR)
+        plane.approve(KEY, 100, AUTHOR)
+        return plane.plan(KEY, plane.ramp(KEY, 5000, Pace.SKIPPING_STAGES, AUTHOR).after.revision)
+
+
+def store_url(state: Path) -> str:
+    """Where a server with that state folder keeps its experiments."""
+    (state / "control").mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{state / 'control' / 'control.db'}"
 
 
 def free_ports(number: int) -> int:

@@ -37,8 +37,8 @@ SHOWN_USERS = 3
 SHOWN_ROWS = 5
 SHOWN_CONFIDENCE = 0.3
 POOL_SIZE = 5
-RAMP_BP = 5000
-"""Of each arm, in hundredths of a percent."""
+FIRST_STAGE_BP, RAMP_BP = 100, 5000
+"""Of each arm, in hundredths of a percent. The first stage is the one that asks for approval."""
 WHO, WHY = "demo", "a demonstration"
 CALL_TIMEOUT_S = 15.0
 PATIENCE_S = 30.0
@@ -54,7 +54,7 @@ def demo() -> None:
     with stage(lambda what: _step(console, what)) as ready:
         with (
             RerankClient(ready.address, timeout_s=CALL_TIMEOUT_S) as reranker,
-            ExperimentClient(ready.address) as admin,
+            ExperimentClient(ready.control) as admin,
         ):
             _play(Play(console, ready, reranker, admin))
         ending = time.monotonic()
@@ -89,20 +89,24 @@ class Play:
 
     def ramp(self) -> None:
         """Ramps to 50 % and finds a treated user."""
-        request = control.RampRequest(key=self.ready.experiment, ramp_bp=RAMP_BP, who=WHO, why=WHY)
+        key = self.ready.experiment
+        self.experiment.approve(control.ApproveRequest(key=key, ramp_bp=FIRST_STAGE_BP, who=WHO, why=WHY))
+        pace = control.PACE_SKIPPING_STAGES
+        request = control.RampRequest(key=key, ramp_bp=RAMP_BP, who=WHO, why=WHY, pace=pace)
         plan = self.experiment.ramp(request).experiment.plan
         self.console.print(f"  {self.ready.experiment} at {2 * RAMP_BP / 100:g} % of users, half of them treated")
         self.user = ""
         for number in itertools.count(1):
             unit = f"user-{number}"
-            found = self.experiment.assign(control.AssignRequest(key=self.ready.experiment, unit=unit))
+            found = self.experiment.assign(control.AssignRequest(key=key, unit=unit))
             arm = wire.Arm.Name(found.arm).removeprefix("ARM_").lower()
             self.console.print(f"  {unit} hashes to bucket {found.bucket / 10_000:.4f}: [bold]{arm}[/]")
             if found.arm == wire.ARM_TREATMENT:
                 self.user = self.user or unit
             if self.user and number >= SHOWN_USERS:
                 break
-        self._await(lambda: self._call("anything", "").plan_revision >= plan.revision, "the ramp to reach the worker")
+        response = self._call("anything", "")
+        self._require(response.plan_revision >= plan.revision, "the ramp on every worker", response)
 
     def rerank(self, query: str, domain: str) -> None:
         """One query before and after."""
@@ -152,13 +156,11 @@ class Play:
         key = self.ready.experiment
         self._act("The killswitch", f"{key} off, then on again")
         self._line(self._call(*KILL_QUERY), "before")
-        started = time.monotonic()
-        self.experiment.kill(control.KillRequest(key=key, who=WHO, why=WHY))
-        self._await(lambda: self._call(*KILL_QUERY).reason == wire.REASON_KILLED, "the killswitch to reach the worker")
-        seconds = time.monotonic() - started
+        spread = self.experiment.kill(control.KillRequest(key=key, who=WHO, why=WHY)).spread
         response = self._call(*KILL_QUERY)
+        self._require(response.reason == wire.REASON_KILLED, "a killed experiment on every worker", response)
         self._require(list(response.ranking) == list(range(len(candidates()))), "the baseline order", response)
-        self._line(response, f"killed, {seconds * 1e3:.0f} ms later")
+        self._line(response, f"killed, acknowledged by {len(spread.acked)} workers in {spread.seconds * 1e3:.0f} ms")
         self.experiment.resume(control.ResumeRequest(key=key, who=WHO, why=WHY))
         self.console.print("  resumed: a new epoch at ramp 0 %, with a new salt, so users are drawn anew")
         self.ramp()

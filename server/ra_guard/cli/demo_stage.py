@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ra_guard.cli.experiment import control_addresses
 from ra_guard.cli.gallery import open_models
 from ra_guard.cli.models import DEFAULT_PYTHON
 from ra_guard.client import CallFailed, ExperimentClient
@@ -99,6 +100,8 @@ class Stage:
     """Everything up and ready."""
 
     address: str
+    control: str
+    """Address of the control plane."""
     experiment: str
     generation: int
 
@@ -127,7 +130,7 @@ def stage(step: Step) -> Iterator[Stage]:
             generation = build_gallery(settings, state / "photographs")
         with step("the server, one worker a core"):
             address = ending.enter_context(_server(settings))
-        yield Stage(address, settings.experiment.key, generation)
+        yield Stage(address, control_addresses(settings), settings.experiment.key, generation)
 
 
 def build_gallery(settings: Settings, folder: Path) -> int:
@@ -165,7 +168,8 @@ def _settings(state: Path, space_dir: Path, triton_url: str) -> Settings:
         overrides={
             "state_dir": str(state),
             "server": {"port": _free_port()},
-            "experiment": {"key": EXPERIMENT, "poll_s": 0.1},
+            "control": {"port": _free_port(), "metrics_port": 0, "address": "", "store": "", "tokens": "", "token": ""},
+            "experiment": {"key": EXPERIMENT},
             "gallery": {"path": "", "poll_s": 0.1},
             "triton": {"url": triton_url, "space": space_dir.name, "timeout_ms": _TRITON_TIMEOUT_MS},
             "cold": {"mode": "never_wait", "retry_s": 1.0},
@@ -193,24 +197,35 @@ def _server(settings: Settings) -> Iterator[str]:
         process.stdin.write(settings.model_dump_json().encode())
         process.stdin.close()
         address = settings.server.address(settings.server.port)
-        _wait_until_ready(process, address, settings.experiment.key, log)
+        _wait_until_ready(process, settings, log)
         yield address
     finally:
         _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str, experiment: str, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
+    """Until every worker holds the plan in force: they speak up before they open their port."""
     give_up = time.monotonic() + READY_TIMEOUT_S
-    with ExperimentClient(address, timeout_s=1.0) as client:
+    with ExperimentClient(control_addresses(settings), timeout_s=1.0) as client:
         while process.poll() is None and time.monotonic() < give_up:
             try:
-                client.get(experiment_pb2.GetRequest(key=experiment))
+                experiment = client.get(experiment_pb2.GetRequest(key=settings.experiment.key)).experiment
+                if len(experiment.replicas) >= settings.server.workers and _answers(settings):
+                    return
             except CallFailed:
-                time.sleep(_POLL_S)
-            else:
-                return
+                pass
+            time.sleep(_POLL_S)
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     raise DemoFailed(f"the server did not answer within {READY_TIMEOUT_S:g} s, its last words: {' '.join(last)}")
+
+
+def _answers(settings: Settings) -> bool:
+    """Whether a worker's port is open."""
+    try:
+        with socket.create_connection((settings.server.host, settings.server.port), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -26,6 +26,7 @@ from ra_guard.config import Settings, address_of, load
 from ra_guard.errors import Code, RaGuardError
 from ra_guard.experiments import definition
 from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed
+from ra_guard.experiments.definition.read import TEMPLATE_KEY
 from ra_guard.experiments.errors import RampOutOfRange
 from ra_guard.experiments.model import require_key
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
@@ -94,9 +95,9 @@ class Outcome(Protocol):
 
 
 @app.command
-def template() -> None:
-    """Print the definition that a new store starts with: copy it, change it, apply it."""
-    print(definition.template(), end="")
+def template(*, key: str = TEMPLATE_KEY) -> None:
+    """Print the definition that a new store starts with, under any key: copy it, change it, apply it."""
+    print(definition.template(key), end="")
 
 
 @app.command

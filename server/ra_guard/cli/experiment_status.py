@@ -5,6 +5,7 @@ from rich.table import Table
 
 from ra_guard.experiments.allocation import percent
 from ra_guard.experiments.definition import parse_definition
+from ra_guard.experiments.plane import SPREAD_NUMBER
 from ra_guard.v1 import experiment_pb2 as wire
 
 SHOWN_CHANGES = 8
@@ -130,9 +131,13 @@ def _replicas(experiment: wire.Experiment) -> Table | str:
 
 
 def _changes(experiment: wire.Experiment) -> Table:
-    table = Table("revision", "at", "who", "what", "why", "numbers", box=None)
-    for change in experiment.history[-SHOWN_CHANGES:]:
-        numbers = ", ".join(f"{name} {value:g}" for name, value in sorted(change.numbers.items()))
+    """The latest changes; how long each took to reach every replica is a line of the ledger, here a column."""
+    table = Table("revision", "at", "who", "what", "why", "reached all", box=None)
+    reached = {change.revision: change.numbers for change in experiment.history if SPREAD_NUMBER in change.numbers}
+    changes = [change for change in experiment.history if SPREAD_NUMBER not in change.numbers]
+    for change in changes[-SHOWN_CHANGES:]:
         at = change.at.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(change.revision), at, change.who, change.what, change.why, numbers)
+        numbers = reached.get(change.revision)
+        took = "" if numbers is None else f"{numbers[SPREAD_NUMBER]:.3f} s" if not numbers["waiting"] else "not all"
+        table.add_row(str(change.revision), at, change.who, change.what, change.why, took)
     return table

@@ -39,7 +39,12 @@ def serve(*, config: Path | None = None, with_triton: Flag = False, with_photogr
         if with_photographs:
             _fill_gallery(settings, log)
         supervisor = Supervisor(settings, log)
-        log.info("serving", address=settings.server.address(supervisor.port), workers=settings.server.workers)
+        log.info(
+            "serving",
+            address=settings.server.address(supervisor.port),
+            workers=settings.server.workers,
+            control=supervisor.control,
+        )
         return supervisor.run_until_signalled()
 
 

@@ -60,6 +60,8 @@ class Pace:
 
     heartbeat_s: float
     silence_s: float
+    start_wait_s: float
+    """Failures before the first answer are told only after this long: both sides may be starting."""
 
 
 class PlanFeed:
@@ -87,6 +89,7 @@ class PlanFeed:
         self._clock_ns = clock_ns
         self._turn = 0
         self._checksum = 0
+        self._started_ns = 0
         self._stopping = threading.Event()
         self._heard = threading.Event()
         self._answered_ns = 0
@@ -103,11 +106,12 @@ class PlanFeed:
                 self._checksum = plan_pb2.SealedPlan.FromString(sealed).checksum
         except BaseException as error:  # noqa: BLE001 (a file that does not hold costs only what it would have told)
             self._report(error)
+        self._started_ns = self._clock_ns()
         self._thread.start()
 
-    def wait_for_answer(self, timeout_s: float) -> bool:
-        """True once the control plane has answered, ever."""
-        return self._heard.wait(timeout_s)
+    def wait_for_answer(self) -> bool:
+        """Blocks until the control plane has answered, for ``start_wait_s`` at most; whether it has."""
+        return self._heard.wait(self._pace.start_wait_s)
 
     def stop(self) -> None:
         """Says goodbye, so that nobody waits for this replica, and ends."""
@@ -150,7 +154,8 @@ class PlanFeed:
         try:
             step()
         except BaseException as error:  # noqa: BLE001 (whatever it is, the next try must happen)
-            self._report(error)
+            if self._heard.is_set() or self._clock_ns() - self._started_ns > self._pace.start_wait_s * 1e9:
+                self._report(error)
             return False
         return True
 

@@ -32,7 +32,7 @@ from ra_guard.experiments.control_store import (
     StoreReadOnly,
     WriterLease,
 )
-from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments.definition import Definition, parse_definition, template
 from ra_guard.experiments.errors import (
     ExperimentError,
     StaleRevision,
@@ -50,6 +50,8 @@ ACK_GRACE_S = 5.0
 """Beyond the lease: by then every replica has the revision or no lease."""
 LEDGER_LINES = 100
 """Changes that an answer carries, the latest ones; the store keeps all."""
+SPREAD_NUMBER = "spread_s"
+"""In the numbers of a ledger line that says how long a change took to reach every replica."""
 _REFUSALS = (StoreBusy, StoreCorrupt, StoreFailed, StoreFull, StoreGone, StoreReadOnly)
 """Of a store that cannot take a change, whatever the change is."""
 
@@ -86,8 +88,6 @@ class Published:
     """What replicas are told: an experiment, and its plan as sealed bytes."""
 
     experiment: Experiment
-    text: str
-    """Of its definition, as it was applied."""
     sealed: bytes
     checksum: int
 
@@ -172,10 +172,6 @@ class ControlPlane:
         except WriterBusy:
             return None
 
-    def text(self, key: str) -> str:
-        """The definition in force, as it was applied."""
-        return self._in_force(key).text
-
     def subscribe(self, listener: Listener) -> None:
         """``listener(key)`` is called, on any thread, when replicas of an experiment have something new to hear."""
         self._listeners.append(listener)
@@ -204,7 +200,7 @@ class ControlPlane:
 
     # What people ask
 
-    def keys(self) -> list[str]:
+    def stored_keys(self) -> list[str]:
         """Of every experiment, sorted."""
         self._require_lead()
         return sorted(self._published)
@@ -252,9 +248,9 @@ class ControlPlane:
 
     def create_default(self, author: Author) -> None:
         """Stores the experiment of the template, unless there is one of its key: at ramp 0, nobody is treated."""
-        text = template()
-        if parse_definition(text).key not in self.keys():
-            self._create(text, author)
+        definition = parse_definition(template())
+        if definition.key not in self.stored_keys():
+            self._create(definition, author)
 
     def apply(self, text: str, author: Author, expected_revision: int) -> Changed:
         """Stores a definition as a new revision; ``expected_revision`` is 0 for a new experiment.
@@ -264,16 +260,14 @@ class ControlPlane:
         definition = parse_definition(text)
         self._require_lead()
         if definition.key in self._published:
-            return self._change(
-                definition.key, lambda before: before.apply(definition), author, expected_revision, text=text
-            )
+            return self._change(definition.key, lambda before: before.apply(definition), author, expected_revision)
         if expected_revision != 0:
             raise StaleRevision(
                 found=f"no experiment {definition.key}",
                 wanted=f"revision {expected_revision} of it",
                 cure="check the key; a new experiment is applied with expected revision 0",
             )
-        return self._create(text, author)
+        return self._create(definition, author)
 
     def ramp(self, key: str, ramp_bp: int, pace: Pace, author: Author, expected_revision: int | None = None) -> Changed:
         """Sets the share of users in each arm; see `Experiment.ramp`."""
@@ -338,7 +332,7 @@ class ControlPlane:
             for key in self._store.keys():  # noqa: SIM118 (a query, no dictionary)
                 stored = self._store.current(key)
                 if stored is not None:
-                    published[key] = _published(_experiment(stored), stored.definition, stored.sealed)
+                    published[key] = _published(_experiment(stored), stored.sealed)
                     known = self._store.replicas(key)
                     self._remembered[key] = known
                     self.replicas.expect(key, known)
@@ -388,17 +382,13 @@ class ControlPlane:
                 cure="mend the store: replicas treat nobody meanwhile, and the kill is tried until it is stored",
             ) from cause
 
-    def _create(self, text: str, author: Author) -> Changed:
+    def _create(self, definition: Definition, author: Author) -> Changed:
         with self._changing:
-            return self._record(None, model.first(parse_definition(text), self._clock()), text, author)
+            return self._record(None, model.first(definition, self._clock()), author)
 
-    def _change(
-        self, key: str, transition: Transition, author: Author, expected_revision: int | None, text: str | None = None
-    ) -> Changed:
-        """``text``: of another definition, when the transition puts one in force."""
+    def _change(self, key: str, transition: Transition, author: Author, expected_revision: int | None) -> Changed:
         with self._changing:
-            in_force = self._in_force(key)
-            before = in_force.experiment
+            before = self._in_force(key).experiment
             if expected_revision is not None and expected_revision != before.revision:
                 raise StaleRevision(
                     found=f"revision {before.revision} in force",
@@ -411,10 +401,9 @@ class ControlPlane:
                 return Changed(before, before, self._steady())
             # Replicas may hold a higher revision than a store that was restored from a copy; they never go back.
             highest = max(self.replicas.revisions(key).values(), default=0)
-            after = replace(after, revision=max(after.revision, highest + 1))
-            return self._record(before, after, text or in_force.text, author)
+            return self._record(before, replace(after, revision=max(after.revision, highest + 1)), author)
 
-    def _record(self, before: Experiment | None, after: Experiment, text: str, author: Author) -> Changed:
+    def _record(self, before: Experiment | None, after: Experiment, author: Author) -> Changed:
         lease = self.writer()
         if lease is None:
             raise self._not_the_writer()
@@ -431,16 +420,14 @@ class ControlPlane:
             numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
         )
         try:
-            self._store.record(
-                0 if before is None else before.revision, _stored(after, text, sealed, now), entry, lease
-            )
+            self._store.record(0 if before is None else before.revision, _stored(after, sealed, now), entry, lease)
         except LeaseLost as cause:
             self._term = 0
             raise self._not_the_writer() from cause
         except (OutcomeUnknown, StaleRevision):
             self._term = 0  # what is stored is not what is published here: read it again before anything is said
             raise
-        self._published = MappingProxyType({**self._published, key: _published(after, text, sealed)})
+        self._published = MappingProxyType({**self._published, key: _published(after, sealed)})
         if after.killed:
             self._unstored.pop(key, None)
         published_s = self._steady()
@@ -452,7 +439,7 @@ class ControlPlane:
         self._observe_spread(spread.seconds)
         rollout = spread.rollout
         numbers = {
-            "seconds": spread.seconds,
+            SPREAD_NUMBER: spread.seconds,
             "acked": float(len(rollout.acked)),
             "expired": float(len(rollout.expired)),
             "waiting": float(len(rollout.waiting)),
@@ -510,20 +497,20 @@ class ControlPlane:
         )
 
 
-def _published(experiment: Experiment, text: str, sealed: bytes) -> Published:
-    return Published(experiment, text, sealed, SealedPlan.FromString(sealed).checksum)
+def _published(experiment: Experiment, sealed: bytes) -> Published:
+    return Published(experiment, sealed, SealedPlan.FromString(sealed).checksum)
 
 
 def _experiment(stored: Stored) -> Experiment:
     return model.experiment_from(stored.definition, json.loads(stored.state))
 
 
-def _stored(experiment: Experiment, text: str, sealed: bytes, at: datetime) -> Stored:
+def _stored(experiment: Experiment, sealed: bytes, at: datetime) -> Stored:
     return Stored(
         key=experiment.key,
         revision=experiment.revision,
         epoch=experiment.epoch,
-        definition=text,
+        definition=experiment.definition.text,
         state=json.dumps(model.state_of(experiment)),
         sealed=sealed,
         at=at,

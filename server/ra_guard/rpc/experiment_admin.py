@@ -82,7 +82,7 @@ class ExperimentAdmin:
 
     def list(self, _: wire.ListRequest, __: Principal = _NOBODY) -> wire.ListResponse:
         """Every stored experiment, by key."""
-        current = map(self._plane.current, self._plane.keys())
+        current = map(self._plane.current, self._plane.stored_keys())
         return wire.ListResponse(experiments=[self._experiment(experiment) for experiment in current])
 
     def ramp(self, request: wire.RampRequest, principal: Principal = _NOBODY) -> wire.RampResponse:
@@ -148,7 +148,7 @@ class ExperimentAdmin:
                 wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s)
                 for seen in self._plane.replicas.listed(key)
             ],
-            definition=self._plane.text(key),
+            definition=experiment.definition.text,
             approved_bp=sorted(experiment.approved_bp),
             rolled_back=experiment.rolled_back,
             flag=None if flag is None else _flag(flag),
