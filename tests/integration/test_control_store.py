@@ -389,7 +389,8 @@ def test_a_revision_with_other_content_is_not_served(store_url: str, store: Cont
     trigger = f"{table}_update" if is_sqlite(store_url) else f"{table}_change ON {table}"
     execute(store_url, f"DROP TRIGGER {trigger}")
     execute(store_url, damage)
-    for read in (lambda: store.current(KEY), lambda: store.at(KEY, 1), store.verify):
+    reads: list[Callable[[], object]] = [lambda: store.current(KEY), lambda: store.at(KEY, 1), store.verify]
+    for read in reads:
         with pytest.raises(StoreCorrupt):
             read()
 
@@ -399,7 +400,8 @@ def test_a_ledger_line_that_cannot_be_read_is_not_served(store_url: str, store: 
     trigger = "control_ledger_update" if is_sqlite(store_url) else "control_ledger_change ON control_ledger"
     execute(store_url, f"DROP TRIGGER {trigger}")
     execute(store_url, "UPDATE control_ledger SET numbers = '[1'")
-    for read in (lambda: store.ledger(KEY, 1), store.verify):
+    reads: list[Callable[[], object]] = [lambda: store.ledger(KEY, 1), store.verify]
+    for read in reads:
         with pytest.raises(StoreCorrupt):
             read()
 

@@ -30,11 +30,13 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """One cluster in ``folder``. Settings given at a start hold until the next one."""
+    """One cluster in ``folder``; ``launcher`` is what it is started through. Settings last until the next start."""
 
     def __init__(self, folder: Path, *, launcher: tuple[str, ...] = ()) -> None:
         self._folder = folder
         self._launcher = launcher
+        # PostgreSQL refuses to run as root. A launcher sees to that itself.
+        self._user, self._group = ("nobody", "nogroup") if os.geteuid() == 0 and not launcher else (None, None)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         folder.mkdir(parents=True)
@@ -62,13 +64,19 @@ class PostgresServer:
                 [*self._launcher, str(binaries() / "postgres"), "-D", str(self._folder), *arguments],
                 stdout=log,
                 stderr=log,
-                **_unprivileged(self._launcher),
+                user=self._user,
+                group=self._group,
             )
         deadline = time.monotonic() + START_S
         while not self._answers():
             assert self._process.poll() is None, (self._folder.parent / f"{self._folder.name}.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+    @property
+    def process(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         """Ends every connection and the server, cleanly."""
@@ -115,12 +123,11 @@ class PostgresServer:
         self._process.wait(START_S)
 
     def _family(self) -> list[int]:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return [self._process.pid, *map(int, children)]
+        children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
+        return [self.process, *map(int, children)]
 
     def _give_away(self) -> None:
-        """PostgreSQL refuses to run as root: the folder goes to nobody, and the way there is opened."""
+        """The folder goes to nobody where root starts the server, and the way there is opened."""
         if os.geteuid() != 0:
             return
         nobody = pwd.getpwnam("nobody")
@@ -132,10 +139,5 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [*self._launcher, str(binaries() / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **_unprivileged(self._launcher))
+        done = subprocess.run(command, capture_output=True, text=True, check=False, user=self._user, group=self._group)
         assert done.returncode == 0, done.stderr
-
-
-def _unprivileged(launcher: tuple[str, ...]) -> dict[str, str]:
-    """The user to start a program as; a launcher sees to that itself."""
-    return {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 and not launcher else {}
