@@ -354,7 +354,7 @@ class ControlPlane:
             numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
         )
         try:
-            self._store.record(0 if before is None else before.revision, _stored(after, sealed, now), entry, lease)
+            self._store.record(0 if before is None else before.revision, stored(after, sealed, now), entry, lease)
         except LeaseLost as cause:
             self._term = 0
             raise self._not_the_writer() from cause
