@@ -178,7 +178,7 @@ class NotTheWriter(ExperimentError):
 class KillNotStored(ExperimentError):
     """The replicas were told to halt, and the store refused the kill."""
 
-    status_code = Code.UNAVAILABLE
+    status_code = Code.FAILED_PRECONDITION
 
 
 class FlagIsOff(ExperimentError):
