@@ -85,10 +85,8 @@ class Replicas:
             if before is None:
                 _require_room(seen, replica)
             _require_published(replica, revision)
-            if before is None:
-                older_s = now_s  # it may have spoken to another control plane a moment ago
-            else:
-                older_s = before.lease_began_s(in_force)
+            # One that is new here may have spoken to another control plane a moment ago.
+            older_s = now_s if before is None else before.lease_began_s(in_force)
             seen[replica] = _Seen(revision, now_s, in_force, older_s)
             if before is None or before.revision != revision:
                 self._changed.notify_all()
