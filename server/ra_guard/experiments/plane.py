@@ -42,7 +42,7 @@ from ra_guard.experiments.errors import (
 )
 from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
 from ra_guard.experiments.model import Author, Experiment, Pace, require_key
-from ra_guard.experiments.published import Answer, Changed, Published, Spread, experiment_of, published
+from ra_guard.experiments.published import Answer, Changed, Published, Spread, experiment_of, published, stored
 from ra_guard.experiments.replicas import Replicas
 from ra_guard.experiments.seat import WriterSeat
 
