@@ -1,73 +1,14 @@
 """Several processes on one store: races, a writer that is killed, and one that wakes too late."""
 
 import itertools
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from ra_guard.experiments.control_store import ControlStore, WriterLease
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, record, run_out, stored
+from tests.stand_ins.store_processes import Started
 
 pytest_plugins = ["tests.stand_ins.control_store_fixtures"]
-
-TREE = Path(__file__).parents[2]
-
-
-class StoreProcess:
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.stand_ins.store_process", *arguments],
-            cwd=TREE,
-            env={**os.environ, "PYTHONPATH": f"{TREE / 'server'}:{TREE}"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def heard(self) -> dict[str, object] | None:
-        """The next thing that it said; None when it has ended."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else None  # type: ignore[no-any-return]
-
-    def rest(self) -> list[dict[str, object]]:
-        return list(iter(self.heard, None))  # type: ignore[arg-type]
-
-    def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        self.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-
-Started = Callable[..., StoreProcess]
-
-
-@pytest.fixture
-def started() -> Iterator[Started]:
-    processes: list[StoreProcess] = []
-
-    def start(*arguments: str) -> StoreProcess:
-        processes.append(StoreProcess(*arguments))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.close()
 
 
 def test_of_two_processes_that_record_the_same_revision_one_wins(

@@ -6,6 +6,7 @@ Says one JSON line for each thing that happened, and waits for a line on standar
 import json
 import os
 import sys
+from collections.abc import Callable
 
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.control_store import ControlStore, WriterLease
@@ -71,10 +72,51 @@ def write_late(store: ControlStore, holder: str, ttl_s: str) -> None:
         say(refused=error.variant)
 
 
+def fill(store: ControlStore) -> None:
+    """Records until there is no room, and once more when the test has made some."""
+    lease = acquired(store)
+    revision = 0
+    try:
+        while True:
+            text = f"# {revision}\n" * 20_000
+            store.record(revision, stored(revision + 1, definition=text), entry(revision + 1), lease)
+            revision += 1
+    except RaGuardError as error:
+        current = store.current(KEY)
+        say(refused=error.variant, lost=revision - (current.revision if current else 0))
+    wait()
+    record(store, revision + 1, lease)
+    store.verify()
+    say(recorded=True)
+
+
+def check(store: ControlStore) -> None:
+    """Says whether the store would take a change."""
+    try:
+        store.check()
+        say(checked=True)
+    except RaGuardError as error:
+        say(refused=error.variant)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "race": race,
+    "contend": contend,
+    "write_on": write_on,
+    "write_late": write_late,
+    "fill": fill,
+    "check": check,
+}
+
+
 def main() -> None:
     action, url, *arguments = sys.argv[1:]
-    store = ControlStore.open(url)
-    {"race": race, "contend": contend, "write_on": write_on, "write_late": write_late}[action](store, *arguments)
+    try:
+        store = ControlStore.open(url)
+    except RaGuardError as error:
+        say(refused=error.variant)
+        return
+    ACTIONS[action](store, *arguments)
     store.close()
 
 
