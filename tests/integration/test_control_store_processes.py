@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from ra_guard.experiments.control_store import ControlStore, WriterLease
+from ra_guard.experiments.control_store import ControlStore, StoreBusy, WriterLease
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, record, run_out, stored
 from tests.stand_ins.store_processes import Started
@@ -74,3 +74,32 @@ def test_a_writer_that_wakes_after_it_was_replaced_is_refused(
     assert late.rest() == [{"refused": "LeaseLost"}]
     assert store.current(KEY) == stored(1)
     assert store.writer() == lease == WriterLease("heir", 2)
+
+
+def test_the_seat_of_a_process_that_is_killed_goes_to_another(store_url: str, started: Started) -> None:
+    first = started("sit", store_url, "first", "1.5")
+    assert first.heard() == {"term": 1}
+    second = started("sit", store_url, "second", "1.5")
+    first.kill()
+    assert second.heard() == {"term": 2}
+
+
+def test_a_seat_that_stood_still_hears_that_it_was_replaced(
+    store_url: str, store: ControlStore, started: Started
+) -> None:
+    """Its process was stopped for longer than the lease, and knows nothing of that."""
+    first = started("sit", store_url, "first", "1.5")
+    assert first.heard() == {"term": 1}
+    first.hold_still()
+    # A process that is stopped while it renews holds SQLite's lock: nothing can be done about the store until it goes
+    # on or ends, so the test begins again from there.
+    lease = None
+    while lease is None:
+        try:
+            lease = store.acquire("heir", TTL_S)
+        except StoreBusy:
+            first.let_go()
+            first.hold_still()
+    first.let_go()
+    assert first.heard() == {"term": None}
+    record(store, 1, lease)

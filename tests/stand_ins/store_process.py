@@ -6,11 +6,13 @@ Says one JSON line for each thing that happened, and waits for a line on standar
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.control_store import ControlStore, WriterLease
 from ra_guard.experiments.model import StaleRevision
+from ra_guard.experiments.seat import WriterSeat
 
 from tests.stand_ins.control_stores import KEY, acquired, entry, record, stored
 
@@ -72,6 +74,15 @@ def write_late(store: ControlStore, holder: str, ttl_s: str) -> None:
         say(refused=error.variant)
 
 
+def sit(store: ControlStore, holder: str, ttl_s: str) -> None:
+    """Keeps the writer's seat, and says each change, until it is ended."""
+
+    def told(lease: WriterLease | None) -> None:
+        say(term=lease.term if lease else None)
+
+    WriterSeat(store, holder, wait=threading.Event().wait, told=told, ttl_s=float(ttl_s)).run()
+
+
 def fill(store: ControlStore) -> None:
     """Records until there is no room, and once more when the test has made some."""
     lease = acquired(store)
@@ -104,6 +115,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "contend": contend,
     "write_on": write_on,
     "write_late": write_late,
+    "sit": sit,
     "fill": fill,
     "check": check,
 }
