@@ -145,7 +145,8 @@ def _serve(answer: Callable[[Any], Any], parse: Callable[[bytes], Any] | None = 
 
 def _publish_experiment(control: Path) -> None:
     from ra_guard.experiments.definition import default_definition, parse_definition
-    from ra_guard.experiments.model import Author, Weights
+    from ra_guard.experiments.definition.treatment import Weights
+    from ra_guard.experiments.model import Author
     from ra_guard.experiments.publish import ControlFolder
 
     from bench.workload import EXPERIMENT, LEASE_S, RAMP_BP, WEIGHTS

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ra_guard import _core
-from ra_guard.experiments.model import MAX_RAMP_BP, Arm, arm_of, hash_seed
+from ra_guard.experiments.allocation import MAX_RAMP_BP, Arm, arm_of, hash_seed
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "growthbook_hash.json"
 STAGES_BP = (100, 500, 1000, 2500, 5000)

@@ -23,22 +23,11 @@ from ra_guard import _core
 from ra_guard.cli.terminal import result_console
 from ra_guard.client import ExperimentClient
 from ra_guard.errors import Code, RaGuardError
-from ra_guard.experiments.model import (
-    BUCKETS,
-    CONTROL_ORIGIN,
-    MAX_RAMP_BP,
-    BadKey,
-    RampOutOfRange,
-    Replica,
-    Rollout,
-    UnknownExperiment,
-    arm_of,
-    hash_seed,
-    percent,
-    require_key,
-    rollout,
-)
+from ra_guard.experiments.allocation import BUCKETS, CONTROL_ORIGIN, MAX_RAMP_BP, arm_of, hash_seed, percent
+from ra_guard.experiments.errors import BadKey, RampOutOfRange, UnknownExperiment
+from ra_guard.experiments.model import require_key
 from ra_guard.experiments.publish import ControlFolder
+from ra_guard.experiments.spread import Replica, Rollout, rollout
 from ra_guard.rpc.experiment_admin import ExperimentAdmin, require_unit
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2, rerank_pb2

@@ -12,22 +12,11 @@ from pathlib import Path
 from ra_guard import _core
 from ra_guard.experiments import store
 from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments.definition.treatment import Weights
 from ra_guard.experiments.definition.vocabulary import Approval, Mode
-from ra_guard.experiments.model import (
-    Author,
-    Change,
-    Experiment,
-    Pace,
-    PlanAhead,
-    PlanRefused,
-    PlanUnreadable,
-    StaleRevision,
-    UnknownExperiment,
-    Weights,
-    describe,
-    first,
-    require_key,
-)
+from ra_guard.experiments.errors import PlanAhead, PlanRefused, PlanUnreadable, StaleRevision, UnknownExperiment
+from ra_guard.experiments.model import Author, Experiment, Pace, describe, first, require_key
+from ra_guard.experiments.store import Change
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
 Clock = Callable[[], datetime]

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ra_guard.experiments.model import REPORT_EVERY_S, BadReplica, Replica
+from ra_guard.experiments.errors import BadReplica
 from ra_guard.experiments.publish import Clock, PlanFile, utc_now
+from ra_guard.experiments.spread import REPORT_EVERY_S, Replica
 
 POLL_S = 0.25
 REPORT_EVERY = timedelta(seconds=REPORT_EVERY_S)

@@ -1,10 +1,13 @@
 """How far a revision has spread: which replicas hold it, which are waited for, which lost their lease."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 REPORT_EVERY_S = 1.0
 """Replicas report at least this often, so a report may be this much older than the contact it stands for."""
+
+_REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,8 @@ def rollout(replicas: Iterable[Replica], revision: int, lease_s: int) -> Rollout
         else:
             waiting.append(replica.replica)
     return Rollout(tuple(acked), tuple(waiting), tuple(expired))
+
+
+def is_replica_name(name: str) -> bool:
+    """1..64 of ``[A-Za-z0-9_.-]``, and no dot first."""
+    return _REPLICA.fullmatch(name) is not None

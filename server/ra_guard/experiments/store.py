@@ -20,17 +20,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ra_guard.experiments.model import (
-    Change,
-    Experiment,
-    ExperimentError,
-    HistoryCorrupt,
-    WriterBusy,
-    experiment_from,
-    state_of,
-)
+from ra_guard.experiments.errors import ExperimentError, HistoryCorrupt, WriterBusy
+from ra_guard.experiments.model import Experiment, experiment_from, state_of
 
 _LOCK_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the history."""
+
+    revision: int
+    at: datetime
+    who: str
+    why: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)

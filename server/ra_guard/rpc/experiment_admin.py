@@ -13,18 +13,12 @@ from google.protobuf import message_factory, timestamp_pb2
 from google.protobuf.message import Message
 
 from ra_guard import _core
-from ra_guard.experiments.model import (
-    Arm,
-    Author,
-    BadUnit,
-    Change,
-    Experiment,
-    ExperimentError,
-    arm_of,
-    hash_seed,
-)
+from ra_guard.experiments.allocation import Arm, arm_of, hash_seed
+from ra_guard.experiments.errors import BadUnit, ExperimentError
+from ra_guard.experiments.model import Author, Experiment
 from ra_guard.experiments.publish import ControlFolder, Publisher, plan_of
 from ra_guard.experiments.replicas import ReplicaBoard
+from ra_guard.experiments.store import Change
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import rerank_pb2
 
