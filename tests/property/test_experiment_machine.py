@@ -182,4 +182,4 @@ class Changes(RuleBasedStateMachine):
 
 
 TestChanges = Changes.TestCase
-TestChanges.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestChanges.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
