@@ -22,7 +22,7 @@ from ra_guard.experiments.control_store import (
     WriterLease,
 )
 from ra_guard.experiments.control_store.sqlite import failure_of
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, record, stored
 from tests.stand_ins.small_disk import make_room, needs_mount, on_small_disk

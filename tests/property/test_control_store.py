@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from ra_guard.experiments.control_store import BadEntry, ControlStore, Entry, LeaseLost, Stored, WriterLease
-from ra_guard.experiments.model import StaleRevision
+from ra_guard.experiments.errors import StaleRevision
 
 from tests.stand_ins.control_stores import TTL_S, acquired, entry, new_database, run_out, stored
 from tests.stand_ins.postgres import PostgresServer

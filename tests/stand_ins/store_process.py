@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.control_store import ControlStore, WriterLease
-from ra_guard.experiments.model import StaleRevision
+from ra_guard.experiments.errors import StaleRevision
 from ra_guard.experiments.seat import WriterSeat
 
 from tests.stand_ins.control_stores import KEY, acquired, entry, record, stored

@@ -28,7 +28,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.triggers import REFUSED
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 BUSY_S = 3.0
 """How long a transaction waits for another one's lock, and a caller for a connection."""

@@ -29,7 +29,8 @@ from ra_guard.experiments.control_store.records import (
 )
 from ra_guard.experiments.control_store.rows import ledger_row, read_entry, read_stored, revision_row
 from ra_guard.experiments.control_store.sqlite import boot_id, boot_time_s
-from ra_guard.experiments.model import StaleRevision, require_key
+from ra_guard.experiments.errors import StaleRevision
+from ra_guard.experiments.model import require_key
 
 MAX_TTL_S = 3_600.0
 
