@@ -1,7 +1,7 @@
 //! One record read in place, from bytes that nothing vouches for. FORMAT.md has the bytes.
 
 use zerocopy::little_endian::{F32, U16};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::LogError;
 use super::record::{
@@ -67,6 +67,11 @@ impl<'a> Column<'a> {
     /// The values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + Clone + use<'a> {
         self.0.iter().map(|value| value.get())
+    }
+
+    /// The values as they lie in the record, little-endian.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.as_bytes()
     }
 }
 

@@ -9,3 +9,4 @@ mod determinism;
 mod fixture;
 mod modes;
 mod reference;
+mod replay;
