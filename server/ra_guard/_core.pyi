@@ -74,7 +74,7 @@ class Answer:
         """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
     @property
     def cold_text(self) -> str | None:
-        """The treated query text whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
+        """The text to score by whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
     @property
     def cold_ids(self) -> list[str]:
         """Candidates without features, cold or unknown, in request order. Built only when read."""

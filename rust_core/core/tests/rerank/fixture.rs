@@ -135,6 +135,13 @@ impl Bench {
         self.plans.borrow_mut().push(sealed);
     }
 
+    /// Publishes the same rows under the next generation's number.
+    pub fn next_generation(&self) {
+        publish_manifest(self.folder.path(), &["a.shard"], 1).expect("a generation");
+        let generation = Generation::open(self.folder.path(), None).expect("a generation");
+        self.engine.publish_generation(Arc::new(generation)).expect("a usable generation");
+    }
+
     /// A replay of what was logged, by any kernel.
     pub fn replay(&self, kernel: Kernel) -> Replay {
         let mut replay = Replay::new(self.folder.path().to_path_buf(), kernel);
