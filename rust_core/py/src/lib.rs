@@ -10,6 +10,7 @@ mod errors;
 mod functions;
 mod generation;
 mod log;
+mod replay;
 mod time;
 mod writer;
 
@@ -20,6 +21,7 @@ const OBJECT_ALIGNMENT: usize = 16;
 const _: () = assert!(align_of::<answer::Answer>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<engine::Engine>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<generation::Generation>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<replay::Replay>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<writer::ShardWriter>() <= OBJECT_ALIGNMENT);
 
 #[pymodule(gil_used = false)]
@@ -38,6 +40,8 @@ mod _core {
     use generation::Generation;
     #[pymodule_export]
     use log::{describe_record, read_log, recover_logs};
+    #[pymodule_export]
+    use replay::Replay;
     #[pymodule_export]
     use writer::ShardWriter;
 
