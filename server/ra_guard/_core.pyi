@@ -88,7 +88,8 @@ class Answer:
     @property
     def assigned_arm(self) -> int: ...
     @property
-    def served_arm(self) -> int: ...
+    def served_arm(self) -> int:
+        """ARM_INTERLEAVED where a team draft was served."""
     @property
     def status(self) -> int: ...
     @property
@@ -150,14 +151,25 @@ class Engine:
         """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
     def query_embedding(self, text: str) -> bytes | None:
         """The cached embedding of a text in the space of the generation in force."""
-    def publish_plan(self, sealed: bytes) -> int:
-        """Swaps in a serialised SealedPlan, renews the lease, returns its revision. PlanError: the old one stays."""
-    def renew_lease(self) -> None:
-        """The control plane was heard from: the plan in force stays live for another lease."""
+    def publish_plan(self, sealed: bytes, contact_ns: int | None = None) -> int:
+        """Swaps in a serialised SealedPlan, returns its revision. PlanError: the old one stays.
+
+        Its lease runs from ``contact_ns``, when the control plane was asked for it; now when not given.
+        """
+    def restore_plan(self, sealed: bytes) -> int:
+        """The same for a plan from an earlier life: it assigns users and grants no lease until it is confirmed."""
+    def renew_lease(self, revision: int, contact_ns: int | None = None) -> bool:
+        """The control plane confirmed ``revision`` in answer to what it was asked at ``contact_ns`` (default now).
+
+        Returns whether that counts: only when that revision is in force, and the question is younger than the last
+        `revoke_lease`.
+        """
+    def revoke_lease(self) -> None:
+        """Ends the lease until a contact that begins after this moment: answers already on their way grant nothing."""
     def plan_revision(self) -> int:
         """0 before the first plan."""
     def plan_age_s(self) -> float | None:
-        """Seconds since the last contact with the control plane; None before the first."""
+        """Seconds since the last contact that confirmed the plan in force; None without one that counts."""
     def publish_generation(self, generation: Generation) -> int:
         """Swaps a generation in; returns the number of the previous one, 0 for none, once no call is left on it.
 
@@ -332,8 +344,9 @@ def read_log_columns(path: str) -> dict[str, tuple[str, list[bytes]]]:
     bytes); ``list<u8>``, ``list<u16>``, ``list<f32>`` (offsets, values); ``list<utf8>`` (list offsets, text offsets, bytes).
     Lists by candidate are in baseline order: candidate_ids (the request's, or the server's pool), baseline_scores (empty
     without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was scored; NaN
-    where missing). ``ranking`` holds baseline positions, ``weights`` cosine, consistency, contradiction and prior.
-    query_text is empty for embeddings. LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``.
+    where missing). ``ranking`` holds baseline positions as served, ``treatment_ranking`` treatment's where something else
+    was served, ``teams`` whose pick each of an interleaved ranking is (1 control, 2 treatment), ``weights`` cosine,
+    consistency, contradiction and prior. query_text is empty for embeddings. LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``.
     """
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
@@ -343,4 +356,4 @@ def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """
 
 def describe_record(record: bytes) -> dict[str, object]:
-    """One candidate log record as plain values; see log/FORMAT.md."""
+    """One candidate log record of any version as plain values; see log/FORMAT.md. Absent parts are None or left out."""

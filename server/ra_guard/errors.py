@@ -184,6 +184,7 @@ CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
         "Salt": Code.INVALID_ARGUMENT,
         "Ramp": Code.INVALID_ARGUMENT,
         "Lease": Code.INVALID_ARGUMENT,
+        "Mode": Code.INVALID_ARGUMENT,
         "MissingWeights": Code.INVALID_ARGUMENT,
         "Weight": Code.INVALID_ARGUMENT,
         "Domain": Code.INVALID_ARGUMENT,

@@ -107,7 +107,8 @@ impl Engine {
         pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
-        let reason = Reason::from_wire(reason).filter(|reason| *reason != Reason::None).ok_or_else(|| {
+        let from_outside = |reason: &Reason| !matches!(reason, Reason::None | Reason::Shadow);
+        let reason = Reason::from_wire(reason).filter(from_outside).ok_or_else(|| {
             PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
         })?;
         self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {
@@ -125,12 +126,22 @@ impl Engine {
         Some(PyBytes::new(py, &bytes))
     }
 
-    fn publish_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
-        self.0.plan.publish(sealed, SystemClock.monotonic_ns()).or_raise(py)
+    #[pyo3(signature = (sealed, contact_ns = None))]
+    fn publish_plan(&self, py: Python<'_>, sealed: &[u8], contact_ns: Option<u64>) -> PyResult<u64> {
+        self.0.plan.publish(sealed, contact(contact_ns)).or_raise(py)
     }
 
-    fn renew_lease(&self) {
-        self.0.plan.renew(SystemClock.monotonic_ns());
+    fn restore_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
+        self.0.plan.restore(sealed).or_raise(py)
+    }
+
+    #[pyo3(signature = (revision, contact_ns = None))]
+    fn renew_lease(&self, revision: u64, contact_ns: Option<u64>) -> bool {
+        self.0.plan.renew(revision, contact(contact_ns))
+    }
+
+    fn revoke_lease(&self) {
+        self.0.plan.revoke(SystemClock.monotonic_ns());
     }
 
     fn plan_revision(&self) -> u64 {
@@ -185,6 +196,12 @@ impl Engine {
     fn close_log(&self, py: Python<'_>) -> PyResult<()> {
         self.with_log(py, CandidateLog::close)
     }
+}
+
+/// When a contact was made: now, unless told. A time to come would stretch the lease.
+fn contact(told_ns: Option<u64>) -> u64 {
+    let now_ns = SystemClock.monotonic_ns();
+    told_ns.map_or(now_ns, |told_ns| told_ns.min(now_ns))
 }
 
 fn unknown_kernel(name: &str) -> PyErr {

@@ -54,6 +54,12 @@ pub enum PlanError {
         /// The value found.
         found: u32,
     },
+    /// A mode that this build does not know.
+    #[error("plan.mode: found {found}, wanted 1 (A/B), 2 (shadow) or 3 (interleaving); a newer build may know it")]
+    Mode {
+        /// The value found.
+        found: u64,
+    },
     /// No weights where they are required.
     #[error("plan: found no weights for {domain}, wanted all four (0 turns a term off)")]
     MissingWeights {

@@ -7,7 +7,7 @@ use prost::Message;
 use ra_guard_core::detection::Detection;
 use ra_guard_core::engine::{Clock, Engine};
 use ra_guard_core::kernel::Kernel;
-use ra_guard_core::log::CandidateLog;
+use ra_guard_core::log::{CandidateLog, LogSettings, read_segment};
 use ra_guard_core::plan;
 use ra_guard_core::rerank::{Answered, Call, Outcome, Scratch};
 use ra_guard_core::shard::{Dtype, Generation, Row, ShardSpec, ShardWriter, publish_manifest};
@@ -128,6 +128,26 @@ impl Bench {
         change(&mut plan);
         let sealed = plan::seal(&plan.encode_to_vec()).expect("a valid plan");
         self.engine.plan.publish(&sealed, self.clock.0.get()).expect("a newer plan");
+    }
+
+    /// A folder's candidate log, for one engine.
+    pub fn log(folder: &tempfile::TempDir) -> CandidateLog {
+        let settings = LogSettings {
+            folder: folder.path().to_path_buf(),
+            writer: "test".into(),
+            queue_bytes: 1 << 22,
+            segment_bytes: 1 << 24,
+        };
+        CandidateLog::start(settings).expect("a log")
+    }
+
+    /// The records that reached the disk so far.
+    pub fn records(&self, folder: &tempfile::TempDir) -> Vec<Vec<u8>> {
+        self.engine.log().expect("a log").flush().expect("on disk");
+        let segments = std::fs::read_dir(folder.path()).expect("a folder");
+        let segments = segments.map(|segment| segment.expect("an entry").path());
+        let segments = segments.filter(|path| path.extension().is_some_and(|extension| extension != "counts"));
+        segments.flat_map(|segment| read_segment(&segment).expect("an intact segment")).collect()
     }
 
     pub fn warm(&self, text: &str) {

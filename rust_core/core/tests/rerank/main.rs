@@ -7,4 +7,5 @@ mod allocation;
 mod baseline;
 mod determinism;
 mod fixture;
+mod modes;
 mod reference;
