@@ -165,6 +165,7 @@ impl Bench {
         self.engine.log().expect("a log").flush().expect("on disk");
         let segments = std::fs::read_dir(folder.path()).expect("a folder");
         let segments = segments.map(|segment| segment.expect("an entry").path());
+        let segments = segments.filter(|path| path.extension().is_some_and(|extension| extension != "counts"));
         segments.flat_map(|segment| read_segment(&segment).expect("an intact segment")).collect()
     }
 
