@@ -226,8 +226,8 @@ def test_exposures_are_counted_as_the_reference_does(logged: list[Call]) -> None
     assert repeated == sum(last[call.request_id, call.user_id].key == KEY for call in logged) - len(mine)
 
 
-def run(writer: str, *, ended: bool, segments: int, offered: Sequence[int], start: int = 7) -> RunCounts:
-    return RunCounts(Run(writer, start), ended, ended, segments, *offered)
+def run(writer: str, *, ended: bool, segments: int, offered: Sequence[int], whole: bool = True) -> RunCounts:
+    return RunCounts(Run(writer, 7), ended, ended, segments, whole, *offered)
 
 
 def call(assigned: int, key: str = KEY) -> Call:
@@ -261,8 +261,10 @@ def test_a_run_that_sealed_nothing_lost_everything() -> None:
 
 
 def test_nothing_is_said_of_runs_that_are_not_here_whole_or_have_no_counts() -> None:
-    losses = computed([call(1)], [], [run("0", ended=True, segments=2, offered=(0, 9, 9, 9))]).losses
-    assert (losses.partial_runs, [loss.lost for loss in losses.arms]) == (1, [0, 0, 0, 0])
+    for segments, whole in [(2, True), (1, False)]:
+        partial = run("0", ended=True, segments=segments, offered=(0, 9, 9, 9), whole=whole)
+        losses = computed([call(1)], [], [partial]).losses
+        assert (losses.partial_runs, [loss.lost for loss in losses.arms]) == (1, [0, 0, 0, 0])
     assert computed([call(1)], []).losses.uncounted_runs == 1
 
 

@@ -67,6 +67,7 @@ COUNTS_SCHEMA: Final = pa.schema(
         ("ended", pa.bool_()),
         ("closed", pa.bool_()),
         ("segments", pa.uint64()),
+        ("whole", pa.bool_()),
         ("offered_unassigned", pa.uint64()),
         ("offered_control", pa.uint64()),
         ("offered_treatment", pa.uint64()),
@@ -86,6 +87,8 @@ class RunCounts:
     """It ended by itself, and says so."""
     segments: int
     """Of this run among the objects, whatever their day."""
+    whole: bool
+    """Its first day is still among the objects, so that retention took none of its segments."""
     offered_unassigned: int
     offered_control: int
     offered_treatment: int
@@ -135,6 +138,7 @@ def counts_table(runs: Iterable[RunCounts]) -> Any:
             "ended": each.ended,
             "closed": each.closed,
             "segments": each.segments,
+            "whole": each.whole,
             "offered_unassigned": each.offered_unassigned,
             "offered_control": each.offered_control,
             "offered_treatment": each.offered_treatment,

@@ -95,11 +95,11 @@ CROSSOVER_SQL: Final = """
 # A run takes part when it logged for this experiment, or logged nothing that says for whom.
 LOSSES_SQL: Final = """
     SELECT counts.ended,
-        coalesce(sealed.segments, 0) = counts.segments AND coalesce(sealed.last + 1, 0) = counts.segments,
+        counts.whole AND coalesce(sealed.segments, 0) = counts.segments,
         offered_unassigned, offered_control, offered_treatment, offered_not_enrolled,
         coalesce(unassigned, 0), coalesce(control, 0), coalesce(treatment, 0), coalesce(not_enrolled, 0)
     FROM counts FULL JOIN (
-        SELECT writer, run, count(DISTINCT sequence) AS segments, max(sequence) AS last,
+        SELECT writer, run, count(DISTINCT sequence) AS segments,
             count(*) FILTER (assigned_arm = 0) AS unassigned,
             count(*) FILTER (assigned_arm = 1) AS control,
             count(*) FILTER (assigned_arm = 2) AS treatment,

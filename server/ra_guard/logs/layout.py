@@ -52,6 +52,11 @@ class Run:
         """Of the file with what this run offered to its log."""
         return f"{self.writer}-{self.run:020}{COUNTS}"
 
+    @property
+    def began_on(self) -> date:
+        """The UTC day of its first record; the last one there is for a time beyond the calendar."""
+        return _day(self.run) or date.max
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
@@ -92,10 +97,17 @@ def begun_on(path: Path) -> date:
         raise NotASegment(f"{path}: found magic {magic!r}, wanted {_MAGIC!r}; move the file away")
     if crc != zlib.crc32(header[:_CHECKED_BYTES]):
         raise NotASegment(f"{path}: found a header that its checksum contradicts; restore the file from a copy")
+    day = _day(created_ns)
+    if day is None:
+        raise NotASegment(f"{path}: found creation {created_ns} ns, wanted a time before the year 10000")
+    return day
+
+
+def _day(unix_ns: int) -> date | None:
     try:
-        return datetime.fromtimestamp(created_ns // _NS_PER_S, UTC).date()
+        return datetime.fromtimestamp(unix_ns // _NS_PER_S, UTC).date()
     except (ValueError, OverflowError):
-        raise NotASegment(f"{path}: found creation {created_ns} ns, wanted a time before the year 10000") from None
+        return None
 
 
 def segment_key(kind: Kind, day: date, segment: Segment) -> str:

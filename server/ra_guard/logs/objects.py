@@ -6,7 +6,7 @@ then deleted at its source, and must outlive a power cut. S3 gives that promise 
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
@@ -73,18 +73,11 @@ class Objects(Protocol):
     def days(self, kind: Kind) -> list[date]:
         """The days that have segments, in order."""
 
-    def local_copy(self, key: str) -> "LocalCopy":
+    def local_copy(self, key: str) -> AbstractContextManager[Path]:
         """A context with a file that holds the object. Raises NoSuchObject."""
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already is no error."""
-
-
-class LocalCopy(Protocol):
-    """``with objects.local_copy(key) as path``."""
-
-    def __enter__(self) -> Path: ...
-    def __exit__(self, *_: object) -> object: ...
 
 
 class StoredObjects:

@@ -38,7 +38,6 @@ from ra_guard.logs.layout import (
     Kind,
     PlanName,
     Run,
-    day_of,
     day_prefix,
     segment_of,
 )
@@ -173,11 +172,12 @@ def _plans(objects: Objects, refused: list[str]) -> Iterator[tuple[PlanName, pla
 
 def _runs(objects: Objects, reader: LogReader, refused: list[str]) -> Iterator[RunCounts]:
     """Every run that has counts; the ended ones by their last word."""
+    days = objects.days(Kind.CANDIDATES)
     segments = Counter(
         segment_of(listed.key).run
-        for day in objects.days(Kind.CANDIDATES)
+        for day in days
         for listed in objects.under(day_prefix(Kind.CANDIDATES, day))
-        if listed.key.endswith(SEALED) and day_of(listed.key) is not None
+        if listed.key.endswith(SEALED)
     )
     seen: set[Run] = set()
     for listed in sorted(_counts_files(objects), key=lambda listed: listed.key.startswith(LIVE_COUNTS_PREFIX)):
@@ -197,6 +197,7 @@ def _runs(objects: Objects, reader: LogReader, refused: list[str]) -> Iterator[R
             ended=not listed.key.startswith(LIVE_COUNTS_PREFIX),
             closed=bool(counts["closed"]),
             segments=segments[run],
+            whole=not days or days[0] <= run.began_on,
             **{f"offered_{arm}": int(offered[arm]) for arm in ("unassigned", "control", "treatment", "not_enrolled")},
         )
 
