@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
@@ -16,17 +15,28 @@ from obstore.store import S3Store
 
 READY_S = 60.0
 ACCESS, SECRET, BUCKET = "access", "secret", "logs"
+PARTS = ("master", "volume", "filer", "s3")
 
 
-@dataclass(frozen=True)
 class S3:
-    """Where it listens; ``environment`` is what a client needs to know."""
+    """One store over one folder; `kill` and `start` are an outage that loses nothing."""
 
-    process: subprocess.Popen[bytes]
-    endpoint: str
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = dict(zip(PARTS, free_ports(len(PARTS)), strict=True))
+        self._process: subprocess.Popen[bytes] | None = None
+        keys = [{"accessKey": ACCESS, "secretKey": SECRET}]
+        identity = {"name": "tests", "credentials": keys, "actions": ["Admin"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._ports['s3']}"
 
     @property
     def environment(self) -> dict[str, str]:
+        """What a client needs to know."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS,
@@ -34,7 +44,39 @@ class S3:
             "AWS_REGION": "us-east-1",
         }
 
-    def answers(self) -> bool:
+    def start(self) -> None:
+        """Returns once the bucket takes objects."""
+        options = {
+            "dir": self._folder / "data",
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "filer": "true",
+            "s3": "true",
+            "s3.config": self._folder / "s3.json",
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "master.telemetry": "false",
+            "master.volumeSizeLimitMB": 64,
+            "volume.max": 8,
+            **{f"{part}.port": port for part, port in self._ports.items()},
+            **{f"{part}.port.grpc": port + 1 for part, port in self._ports.items()},
+        }
+        weed = Path(sys.executable).with_name("weed")
+        arguments = [str(weed), "server", *(f"-{name}={value}" for name, value in options.items())]
+        with (self._folder / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder)
+        deadline = time.monotonic() + READY_S
+        while not self._answers():
+            assert self._process.poll() is None, (self._folder / "weed.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "the store did not come up"
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
         store = S3Store(
             BUCKET,
             endpoint=self.endpoint,
@@ -50,56 +92,16 @@ class S3:
             return False
         return True
 
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
 
 @contextmanager
 def s3(folder: Path) -> Iterator[S3]:
-    """A store that keeps its data in a folder; the bucket is there."""
-    config = folder / "s3.json"
-    keys = [{"accessKey": ACCESS, "secretKey": SECRET}]
-    config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin"]}]}))
-    ports = free_ports(4)
-    data = folder / "data"
-    data.mkdir()
-    options = {
-        "dir": data,
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "filer": "true",
-        "s3": "true",
-        "s3.config": config,
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "master.telemetry": "false",
-        "master.volumeSizeLimitMB": 64,
-        "volume.max": 8,
-        "volume.preStopSeconds": 0,
-        **{f"{part}.port": port for part, port in zip(("master", "volume", "filer", "s3"), ports, strict=True)},
-        **{
-            f"{part}.port.grpc": port + 1 for part, port in zip(("master", "volume", "filer", "s3"), ports, strict=True)
-        },
-    }
-    weed = Path(sys.executable).with_name("weed")
-    arguments = [str(weed), "server", *(f"-{name}={value}" for name, value in options.items())]
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-    store = S3(process, f"http://127.0.0.1:{ports[-1]}")
+    """A store that is up; killed in the end, for nobody needs its data then."""
+    store = S3(folder)
     try:
-        deadline = time.monotonic() + READY_S
-        while not store.answers():
-            assert process.poll() is None, (folder / "weed.log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "the store did not come up"
+        store.start()
         yield store
     finally:
-        if process.poll() is None:
-            store.stop()
+        store.kill()
 
 
 def free_ports(number: int) -> list[int]:

@@ -19,6 +19,7 @@ app.command("ra_guard.cli.gallery:app", name="gallery", help="Ingest, describe a
 app.command("ra_guard.cli.models:app", name="models", help="List, build and pull embedding spaces.")
 app.command("ra_guard.cli.demo:app", name="demo", help="Show the product at work on real photographs.")
 app.command("ra_guard.cli.experiment:app", name="experiment", help="Watch and change the experiment.")
+app.command("ra_guard.cli.log:app", name="log", help="Ship, export, count and verify what was logged.")
 
 FAILED = 1
 WRONG_INPUT = 2
