@@ -19,6 +19,7 @@ __all__ = [
     "Answer",
     "CoreError",
     "Engine",
+    "FeedbackLog",
     "Generation",
     "LogError",
     "PlanError",
@@ -30,6 +31,8 @@ __all__ = [
     "count_candidates",
     "describe_record",
     "publish_manifest",
+    "read_counts",
+    "read_feedback",
     "read_log",
     "recover_logs",
     "seal_plan",
@@ -62,7 +65,7 @@ class PlanError(CoreError):
     """A plan that is malformed, corrupt or older than the one in force."""
 
 class LogError(CoreError):
-    """A candidate log that cannot be written or read."""
+    """A log that cannot be written or read."""
 
 @final
 class Answer:
@@ -163,9 +166,34 @@ class Engine:
     def canary(self) -> float:
         """Scores the first scorable row against itself: near 1 when healthy, NaN when no generation is loaded."""
     def log_counters(self) -> dict[str, int]:
-        """written, dropped_control, dropped_treatment, bytes, segments, write_errors."""
+        """offered_* and dropped_* by assigned arm (unassigned, control, treatment, not_enrolled), written, bytes,
+        segments, write_errors."""
     def flush_log(self) -> None:
-        """Blocks until everything queued is on disk."""
+        """Blocks until everything queued is on disk. LogError: records since the last flush are not."""
+    def roll_log(self) -> None:
+        """Blocks until everything queued is in a sealed segment; where there is nothing to seal, none is made."""
+    def close_log(self) -> None:
+        """Seals what is queued and marks the counts closed; later records are counted as offered and dropped.
+
+        LogError: something was not sealed, and the counts are not marked.
+        """
+
+@final
+class FeedbackLog:
+    """Events on their way to the disk. Thread-safe. What was appended stays in memory until it is on disk."""
+
+    def __new__(cls, *, folder: str, writer: str, queue_bytes: int = 8388608, segment_bytes: int = 67108864) -> Self:
+        """``writer`` tells the segments of processes that share a folder apart. Half of the queue takes events in."""
+    def append(self, received_unix_ns: int, events: Sequence[bytes]) -> None:
+        """Queues serialised FeedbackEvents, all or none. LogError: ``QueueFull``, ``Closed``."""
+    def flush(self) -> None:
+        """Blocks until everything appended so far is on disk. LogError: it is not, and is tried again."""
+    def roll(self) -> None:
+        """Blocks until everything appended so far is in a sealed segment."""
+    def counters(self) -> dict[str, int]:
+        """written (events on disk), bytes, segments, write_errors."""
+    def close(self) -> None:
+        """Seals what was appended and takes nothing more. LogError: something is not on disk, or not sealed."""
 
 @final
 class Generation:
@@ -281,7 +309,20 @@ def check_plan(sealed: bytes) -> bytes:
     """The serialised Plan inside, once checksum and contents hold. Raises PlanError."""
 
 def read_log(path: str) -> list[bytes]:
-    """The intact records of a candidate log segment; a torn tail ends the list. LogError: corrupt before its tail."""
+    """The intact records of a log segment of either kind; a torn tail ends the list. LogError: corrupt before it.
+
+    A feedback record is its time of arrival (u64, little-endian, Unix ns) and the serialised FeedbackEvent.
+    """
+
+def read_feedback(path: str) -> list[tuple[int, bytes]]:
+    """The intact events of a feedback segment, each after its time of arrival. LogError: ``WrongKind`` for others."""
+
+def read_counts(path: str) -> dict[str, object]:
+    """A run's counts file: writer (str), run (int), closed (bool), alive (bool: its writer holds it), offered (a dict).
+
+    ``offered`` counts by assigned arm: unassigned, control, treatment, not_enrolled. See log/FORMAT.md.
+    LogError: ``TornCounts`` for one whose writer died before it offered anything.
+    """
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """Seals the segments that dead writers left open; returns their new paths, and why others were refused.

@@ -11,7 +11,7 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict};
 
 use ra_guard_core::engine::{Clock, Engine as CoreEngine};
 use ra_guard_core::kernel::Kernel;
-use ra_guard_core::log::{CandidateLog, LogSettings};
+use ra_guard_core::log::{CandidateLog, LogError, LogSettings};
 use ra_guard_core::rerank::{Call, Outcome, Scratch};
 use ra_guard_core::wire::{Embedding, Reason, RequestError};
 
@@ -44,6 +44,11 @@ impl Engine {
         let input = Call { request: request.as_bytes(), pool: pool.as_deref(), deadline_ns, wait_ns };
         let outcome = py.detach(|| SCRATCH.with_borrow_mut(|scratch| call(&self.0, &input, scratch))).or_raise(py)?;
         SCRATCH.with_borrow(|scratch| Ok(Answer::new(py, outcome, scratch.response())))
+    }
+
+    /// Waits for the candidate log, where there is one, with the interpreter detached.
+    fn with_log(&self, py: Python<'_>, wait: fn(&CandidateLog) -> Result<(), LogError>) -> PyResult<()> {
+        py.detach(|| self.0.log().map_or(Ok(()), wait)).or_raise(py)
     }
 }
 
@@ -151,10 +156,17 @@ impl Engine {
 
     fn log_counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counters = self.0.log().map(CandidateLog::counters).unwrap_or_default();
+        let (offered, dropped) = (counters.offered, counters.dropped);
         let named = [
+            ("offered_unassigned", offered.unassigned),
+            ("offered_control", offered.control),
+            ("offered_treatment", offered.treatment),
+            ("offered_not_enrolled", offered.not_enrolled),
+            ("dropped_unassigned", dropped.unassigned),
+            ("dropped_control", dropped.control),
+            ("dropped_treatment", dropped.treatment),
+            ("dropped_not_enrolled", dropped.not_enrolled),
             ("written", counters.written),
-            ("dropped_control", counters.dropped_control),
-            ("dropped_treatment", counters.dropped_treatment),
             ("bytes", counters.bytes),
             ("segments", counters.segments),
             ("write_errors", counters.write_errors),
@@ -163,10 +175,15 @@ impl Engine {
     }
 
     fn flush_log(&self, py: Python<'_>) -> PyResult<()> {
-        match self.0.log() {
-            Some(log) => py.detach(|| log.flush()).or_raise(py),
-            None => Ok(()),
-        }
+        self.with_log(py, CandidateLog::flush)
+    }
+
+    fn roll_log(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_log(py, CandidateLog::roll)
+    }
+
+    fn close_log(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_log(py, CandidateLog::close)
     }
 }
 
