@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ra_guard.logs.columns import COUNTS_SCHEMA, FEEDBACK_SCHEMA, RunCounts, counts_table, plans_table
 from ra_guard.logs.exposures import Arm, Exposures, exposures
-from ra_guard.logs.layout import PlanName, Run
+from ra_guard.logs.layout import Run
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
 KEY, OTHER = "mine", "other"
@@ -115,7 +115,7 @@ def feedback(received: Sequence[Event]) -> pa.Table:
 
 def plans() -> pa.Table:
     return plans_table(
-        (PlanName(key, revision), plan_pb2.Plan(epoch=epoch, feedback_window_s=window))
+        plan_pb2.Plan(experiment_key=key, revision=revision, epoch=epoch, feedback_window_s=window)
         for key, revision, epoch, window in PLANS
     )
 

@@ -21,7 +21,7 @@ def at(day: str, second: int = 0) -> int:
 
 def sealed_bytes(writer: str, created_ns: int, payloads: Iterable[bytes] = (), kind: int = 0) -> bytes:
     """A whole sealed segment, as FORMAT.md of the log says."""
-    head = struct.pack("<8sIIQ32sI", b"RAGCLOG\n", 1, kind, created_ns, writer.encode(), 0)
+    head = struct.pack("<8sIIQ32sI", b"RAGCLOG\n", 2, kind, created_ns, writer.encode(), 0)
     frames = b""
     number = 0
     for payload in payloads:
@@ -37,11 +37,13 @@ def sealed_bytes(writer: str, created_ns: int, payloads: Iterable[bytes] = (), k
     )
 
 
-def put_segment(folder: Path, writer: str, created_ns: int, sequence: int = 0, payloads: Iterable[bytes] = ()) -> Path:
+def put_segment(
+    folder: Path, writer: str, created_ns: int, sequence: int = 0, payloads: Iterable[bytes] = (), kind: int = 0
+) -> Path:
     """Writes a sealed segment under its name."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Segment(Run(writer, created_ns), sequence).stem}.log"
-    path.write_bytes(sealed_bytes(writer, created_ns, payloads))
+    path.write_bytes(sealed_bytes(writer, created_ns, payloads, kind))
     return path
 
 

@@ -43,7 +43,7 @@ class Place:
             path = put_segment(self.folders.candidates, "0", RUN.run, sequence)
             path.write_bytes(put_segment(self.folders.plans.parent / "x", "0", at(day), sequence).read_bytes())
             made[f"candidates/day={day}/{path.name}"] = path.read_bytes()
-        path = put_segment(self.folders.feedback, "1", at("2026-01-03", 5), payloads=[b"event"])
+        path = put_segment(self.folders.feedback, "1", at("2026-01-03", 5), payloads=[b"event"], kind=1)
         made[f"feedback/day=2026-01-03/{path.name}"] = path.read_bytes()
         for revision in (1, 12):
             (self.folders.plans / f"my-key.x-{revision}.sealed").write_bytes(b"plan %d" % revision)
@@ -155,13 +155,14 @@ def test_what_is_no_segment_stays_and_holds_up_nobody(place: Place) -> None:
     (place.folders.candidates / "notes.log").write_bytes(b"")
     torn = place.folders.candidates / f"7-{at('2026-01-02'):020}-000000.log"
     torn.write_bytes(b"RAGCLOG\n")
-    flipped = put_segment(place.folders.feedback, "8", at("2026-01-02"))
+    flipped = put_segment(place.folders.feedback, "8", at("2026-01-02"), kind=1)
     flipped.write_bytes(flipped.read_bytes()[:20] + b"\xff" + flipped.read_bytes()[21:])
+    put_segment(place.folders.feedback, "9", at("2026-01-02"), kind=0)
     (place.folders.plans / "noplan.sealed").write_bytes(b"")
     report = place.shipper().run_once()
     assert place.objects() == wanted
-    assert len(report.refused) == 4
-    assert report.waiting == 3
+    assert len(report.refused) == 5
+    assert report.waiting == 4
 
 
 def test_a_living_runs_counts_are_shown_and_an_ended_ones_are_final(place: Place) -> None:

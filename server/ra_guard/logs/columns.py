@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 
 from ra_guard.logs.errors import NotASegment
-from ra_guard.logs.layout import PlanName, Run, Segment
+from ra_guard.logs.layout import Run, Segment
+from ra_guard.logs.plans import DEFAULT_RETENTION_DAYS, DEFAULT_WINDOW_S
 from ra_guard.v1 import feedback_pb2, plan_pb2
 
 SCHEMA_VERSION: Final = b"1"
@@ -20,10 +22,7 @@ VERSION_KEY: Final = b"ra_guard.schema"
 Buffers = Mapping[str, tuple[str, Sequence[bytes]]]
 """What `_core.read_log_columns` returns: type name and Arrow-layout buffers of every column."""
 
-DEFAULT_WINDOW_S: Final = 86_400
-DEFAULT_RETENTION_DAYS: Final = 90
 _NS_PER_S = 1_000_000_000
-_RECEIVED_BYTES = 8
 
 _FIXED: Final[dict[str, tuple[Any, int]]] = {
     "u8": (pa.uint8(), 1),
@@ -102,20 +101,26 @@ def candidates_table(segment: Segment, columns: Buffers) -> Any:
     return _versioned(pa.table({**arrays, **_place(segment, rows)}))
 
 
-def feedback_table(segment: Segment, payloads: Sequence[bytes]) -> Any:
+def request_ids(columns: Buffers) -> list[str]:
+    """The request id of every record of a candidate segment, in order."""
+    rows = len(columns["unix_ns"][1][0]) // 8
+    return [str(request_id) for request_id in _strings(rows, columns["request_id"][1]).to_pylist()]
+
+
+def feedback_table(segment: Segment, received: Sequence[tuple[int, bytes]]) -> Any:
     """One row an event, in the order in which they were received, repetitions included. Raises NotASegment."""
-    table = pa.Table.from_pylist([_event(segment, payload) for payload in payloads], schema=FEEDBACK_SCHEMA)
-    for name, column in _place(segment, len(payloads)).items():
+    table = pa.Table.from_pylist([_event(segment, at_ns, event) for at_ns, event in received], schema=FEEDBACK_SCHEMA)
+    for name, column in _place(segment, len(received)).items():
         table = table.append_column(name, column)
     return _versioned(table)
 
 
-def plans_table(plans: Iterable[tuple[PlanName, plan_pb2.Plan]]) -> Any:
+def plans_table(plans: Iterable[plan_pb2.Plan]) -> Any:
     """One row a plan, with the defaults of plan.proto filled in."""
     rows = [
         {
-            "experiment_key": name.key,
-            "plan_revision": name.revision,
+            "experiment_key": plan.experiment_key,
+            "plan_revision": plan.revision,
             "epoch": plan.epoch,
             "salt": plan.salt,
             "mode": plan.mode or plan_pb2.MODE_AB,
@@ -124,7 +129,7 @@ def plans_table(plans: Iterable[tuple[PlanName, plan_pb2.Plan]]) -> Any:
             "feedback_window_s": plan.feedback_window_s or DEFAULT_WINDOW_S,
             "retention_days": plan.retention_days or DEFAULT_RETENTION_DAYS,
         }
-        for name, plan in plans
+        for plan in plans
     ]
     return _versioned(pa.Table.from_pylist(rows, schema=PLANS_SCHEMA))
 
@@ -182,15 +187,15 @@ def _place(segment: Segment, rows: int) -> dict[str, Any]:
     }
 
 
-def _event(segment: Segment, payload: bytes) -> dict[str, object]:
+def _event(segment: Segment, received_ns: int, serialised: bytes) -> dict[str, object]:
     try:
-        event = feedback_pb2.FeedbackEvent.FromString(payload[_RECEIVED_BYTES:])
-    except Exception as error:
+        event = feedback_pb2.FeedbackEvent.FromString(serialised)
+    except DecodeError as error:
         raise NotASegment(f"{segment.stem}: found a payload that is no FeedbackEvent ({error})") from error
     kind = event.WhichOneof("kind") or ""
     said = getattr(event, kind) if kind else None
     return {
-        "received_unix_ns": int.from_bytes(payload[:_RECEIVED_BYTES], "little"),
+        "received_unix_ns": received_ns,
         "occurred_unix_ns": event.occurred_at.seconds * _NS_PER_S + event.occurred_at.nanos,
         "event_id": event.event_id,
         "request_id": event.request_id,

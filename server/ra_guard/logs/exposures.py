@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import duckdb
 
-from ra_guard.logs.columns import DEFAULT_WINDOW_S
 from ra_guard.logs.errors import NothingExported
 from ra_guard.logs.exposures_sql import ARMS_SQL, CROSSOVER_SQL, FEEDBACK_SQL, LOSSES_SQL, VIEWS_SQL, WINDOW_SQL
 from ra_guard.logs.layout import Kind
 from ra_guard.logs.parquet import COUNTS_FILE, PLANS_FILE
+from ra_guard.logs.plans import DEFAULT_WINDOW_S
 from ra_guard.v1 import rerank_pb2
 
 MEMORY_LIMIT: Final = "2GB"

@@ -28,7 +28,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class Kind(Enum):
-    """The two logs; the value is the name of the folder of each."""
+    """The two logs, in the order of their numbers in headers; the value is the name of the folder of each."""
 
     CANDIDATES = "candidates"
     FEEDBACK = "feedback"
@@ -86,13 +86,22 @@ def segment_of(path: Path | str) -> Segment:
     return segment
 
 
-def begun_on(path: Path) -> date:
-    """The UTC day on which a segment was begun, from its header. Raises NotASegment."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a segment says of itself."""
+
+    kind: Kind
+    begun_on: date
+    """The UTC day of its first record."""
+
+
+def header_of(path: Path) -> Header:
+    """The header of a segment, sealed or open. Raises NotASegment."""
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise NotASegment(f"{path}: found {len(header)} bytes, wanted a header of {_HEADER.size}; move the file away")
-    magic, _, _, created_ns, _, _, crc = _HEADER.unpack(header)
+    magic, _, kind, created_ns, _, _, crc = _HEADER.unpack(header)
     if magic != _MAGIC:
         raise NotASegment(f"{path}: found magic {magic!r}, wanted {_MAGIC!r}; move the file away")
     if crc != zlib.crc32(header[:_CHECKED_BYTES]):
@@ -100,7 +109,9 @@ def begun_on(path: Path) -> date:
     day = _day(created_ns)
     if day is None:
         raise NotASegment(f"{path}: found creation {created_ns} ns, wanted a time before the year 10000")
-    return day
+    if kind >= len(Kind):
+        raise NotASegment(f"{path}: found kind {kind}, wanted one of {len(Kind)}; read it with the release that wrote it")
+    return Header(list(Kind)[kind], day)
 
 
 def _day(unix_ns: int) -> date | None:

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.protobuf.message import DecodeError
 
-from ra_guard._core import CoreError, check_plan
+from ra_guard._core import CoreError
 from ra_guard.logs.columns import (
     SCHEMA_VERSION,
     VERSION_KEY,
@@ -33,16 +32,14 @@ from ra_guard.logs.layout import (
     COUNTS,
     COUNTS_PREFIX,
     LIVE_COUNTS_PREFIX,
-    PLANS_PREFIX,
     SEALED,
     Kind,
-    PlanName,
     Run,
     day_prefix,
     segment_of,
 )
 from ra_guard.logs.objects import Listed, Objects
-from ra_guard.v1 import plan_pb2
+from ra_guard.logs.plans import shipped_plans
 
 PLANS_FILE: Final = "plans.parquet"
 COUNTS_FILE: Final = "counts.parquet"
@@ -51,10 +48,10 @@ _COMPRESSION = "zstd"
 
 @dataclass(frozen=True, slots=True)
 class LogReader:
-    """What the core reads: `_core.read_log_columns`, `_core.read_log` and `_core.read_counts`."""
+    """What the core reads: `_core.read_log_columns`, `_core.read_feedback` and `_core.read_counts`."""
 
     columns: Callable[[str], Buffers]
-    payloads: Callable[[str], Sequence[bytes]]
+    feedback: Callable[[str], Sequence[tuple[int, bytes]]]
     counts: Callable[[str], Mapping[str, Any]]
 
 
@@ -126,7 +123,7 @@ def export(
             refused.append(str(error))
         done += listed.size
         tell(Progress(done, total))
-    plans = list(_plans(objects, refused))
+    plans = list(shipped_plans(objects, refused))
     runs = list(_runs(objects, reader, refused))
     _write(plans_table(plans), out / PLANS_FILE)
     _write(counts_table(runs), out / COUNTS_FILE)
@@ -149,7 +146,7 @@ def _export_segment(objects: Objects, kind: Kind, key: str, path: Path, reader: 
         if kind is Kind.CANDIDATES:
             table = candidates_table(segment, reader.columns(str(copy)))
         else:
-            table = feedback_table(segment, reader.payloads(str(copy)))
+            table = feedback_table(segment, reader.feedback(str(copy)))
     _write(table, path)
     return int(table.num_rows)
 
@@ -157,17 +154,6 @@ def _export_segment(objects: Objects, kind: Kind, key: str, path: Path, reader: 
 def _write(table: Any, path: Path) -> None:
     with appearing(path) as temporary:
         pq.write_table(table, temporary, compression=_COMPRESSION)
-
-
-def _plans(objects: Objects, refused: list[str]) -> Iterator[tuple[PlanName, plan_pb2.Plan]]:
-    """Every plan among the objects, by what it says of itself."""
-    for listed in sorted(objects.under(PLANS_PREFIX), key=lambda listed: listed.key):
-        try:
-            plan = plan_pb2.Plan.FromString(check_plan(objects.read(listed.key)))
-        except (CoreError, DecodeError, NoSuchObject) as error:
-            refused.append(f"{listed.key}: {error}")
-            continue
-        yield PlanName(plan.experiment_key, plan.revision), plan
 
 
 def _runs(objects: Objects, reader: LogReader, refused: list[str]) -> Iterator[RunCounts]:

@@ -24,8 +24,8 @@ from ra_guard.logs.layout import (
     PlanName,
     Run,
     Segment,
-    begun_on,
     counts_key,
+    header_of,
     live_counts_key,
     plan_key,
     segment_key,
@@ -163,7 +163,10 @@ class Shipper:
         return report
 
     def _send_segment(self, path: Path, kind: Kind, report: ShipReport) -> ShipReport:
-        key = segment_key(kind, begun_on(path), segment_of(path))
+        header = header_of(path)
+        if header.kind is not kind:
+            raise NotASegment(f"{path}: found a segment of {header.kind.value}, wanted {kind.value}; move the file away")
+        key = segment_key(kind, header.begun_on, segment_of(path))
         if kind is Kind.CANDIDATES and self._examine is not None and path.name not in self._examined:
             self._examine(path)
             self._examined.add(path.name)

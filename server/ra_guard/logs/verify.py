@@ -5,7 +5,7 @@ apart: a difference, a record whose plan or generation cannot be had, and bytes 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,9 +14,8 @@ from typing import Final, Protocol
 import xxhash
 
 from ra_guard._core import LogError, PlanError, ShardError, describe_record
-from ra_guard.logs.errors import NoSuchObject
-from ra_guard.logs.layout import PlanName, plan_key
-from ra_guard.logs.objects import Objects
+from ra_guard.logs.columns import Buffers, request_ids
+from ra_guard.logs.layout import PlanName
 from ra_guard.v1 import rerank_pb2
 
 UNKNOWN_PLAN: Final = "UnknownPlan"
@@ -93,53 +92,40 @@ class Plans(Protocol):
     def __call__(self, plan: PlanName) -> bytes | None: ...
 
 
-class StoredPlans:
-    """Plans from a worker's folder first, then from the objects."""
+@dataclass(frozen=True, slots=True)
+class SegmentReader:
+    """`_core.read_log` and `_core.read_log_columns`: the records as they are, and the columns to choose them by."""
 
-    def __init__(self, folder: Path | None, objects: Objects | None) -> None:
-        self._folder = folder
-        self._objects = objects
-
-    def __call__(self, plan: PlanName) -> bytes | None:
-        """The sealed plan; None where neither place has it."""
-        if self._folder is not None:
-            try:
-                return (self._folder / plan.file_name).read_bytes()
-            except FileNotFoundError:
-                pass
-        if self._objects is None:
-            return None
-        try:
-            return self._objects.read(plan_key(plan.key, plan.revision))
-        except NoSuchObject:
-            return None
+    records: Callable[[str], Sequence[bytes]]
+    columns: Callable[[str], Buffers]
 
 
 class Verifier:
     """Replays records; fetches each plan once, when the first record names it."""
 
-    def __init__(self, replay: Replay, plans: Plans, read_log: Callable[[str], Sequence[bytes]]) -> None:
+    def __init__(self, replay: Replay, plans: Plans, reader: SegmentReader) -> None:
         self._replay = replay
         self._plans = plans
-        self._read_log = read_log
+        self._reader = reader
 
     def segment(self, path: Path) -> Verification:
         """Replays every record of a segment."""
-        return self._verify(path, lambda records: range(len(records)))
+        return self._verify(path, None)
 
     def sample(self, path: Path, share: float) -> Verification:
         """Replays a share of a segment's records, the same ones each time: chosen by a hash of the request id."""
-        return self._verify(path, lambda records: _chosen(records, share))
+        return self._verify(path, share)
 
-    def _verify(self, path: Path, choose: Callable[[Sequence[bytes]], Iterable[int]]) -> Verification:
+    def _verify(self, path: Path, share: float | None) -> Verification:
         try:
-            records = self._read_log(str(path))
+            records = self._reader.records(str(path))
+            chosen = range(len(records)) if share is None else _chosen(self._reader.columns(str(path)), share)
         except LogError as error:
             finding = Finding(Outcome.UNREADABLE, path.name, None, "", str(error))
             return Verification(1, 0, Counter({Outcome.UNREADABLE: 1}), (finding,))
         outcomes: Counter[Outcome] = Counter()
         first: dict[Outcome, Finding] = {}
-        for number in choose(records):
+        for number in chosen:
             outcome, what = self._check(records[number])
             outcomes[outcome] += 1
             if outcome is not Outcome.SAME and outcome not in first:
@@ -208,9 +194,6 @@ def request_id_of(record: bytes) -> str:
     return rerank_pb2.RerankRequest.FromString(bytes(request)).request_id if isinstance(request, bytes) else ""
 
 
-def _chosen(records: Sequence[bytes], share: float) -> Iterator[int]:
-    if share <= 0:
-        return
-    for number, record in enumerate(records):
-        if xxhash.xxh3_64_intdigest(request_id_of(record).encode()) < share * _HASHES:
-            yield number
+def _chosen(columns: Buffers, share: float) -> Sequence[int]:
+    ids = request_ids(columns)
+    return [number for number, each in enumerate(ids) if xxhash.xxh3_64_intdigest(each.encode()) < share * _HASHES]
