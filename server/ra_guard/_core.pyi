@@ -34,6 +34,7 @@ __all__ = [
     "read_counts",
     "read_feedback",
     "read_log",
+    "read_log_columns",
     "recover_logs",
     "seal_plan",
     "space_fingerprint",
@@ -322,6 +323,17 @@ def read_counts(path: str) -> dict[str, object]:
 
     ``offered`` counts by assigned arm: unassigned, control, treatment, not_enrolled. See log/FORMAT.md.
     LogError: ``TornCounts`` for one whose writer died before it offered anything.
+    """
+
+def read_log_columns(path: str) -> dict[str, tuple[str, list[bytes]]]:
+    """A candidate segment as columns: layout and buffers by name, as `pyarrow.Array.from_buffers` takes them.
+
+    Nothing is null, so there are no validity buffers. Layouts: ``u8``, ``u32``, ``u64`` (values); ``utf8`` (32-bit offsets,
+    bytes); ``list<u8>``, ``list<u16>``, ``list<f32>`` (offsets, values); ``list<utf8>`` (list offsets, text offsets, bytes).
+    Lists by candidate are in baseline order: candidate_ids (the request's, or the server's pool), baseline_scores (empty
+    without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was scored; NaN
+    where missing). ``ranking`` holds baseline positions, ``weights`` cosine, consistency, contradiction and prior.
+    query_text is empty for embeddings. LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``.
     """
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:

@@ -201,6 +201,8 @@ CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
         "Unsealed": Code.DATA_LOSS,
         "WrongKind": Code.INVALID_ARGUMENT,
         "BadRecord": Code.INVALID_ARGUMENT,
+        "BadRequest": Code.DATA_LOSS,
+        "TooLarge": Code.RESOURCE_EXHAUSTED,
         "InUse": Code.FAILED_PRECONDITION,
         "NotOpen": Code.FAILED_PRECONDITION,
         "WriterName": Code.INVALID_ARGUMENT,

@@ -41,7 +41,7 @@ mod _core {
     #[pymodule_export]
     use generation::Generation;
     #[pymodule_export]
-    use log::{describe_record, read_counts, read_feedback, read_log, recover_logs};
+    use log::{describe_record, read_counts, read_feedback, read_log, read_log_columns, recover_logs};
     #[pymodule_export]
     use writer::ShardWriter;
 

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use ra_guard_core::log::{
-    FeedbackRecord, Kind, LogError, Record, SegmentFile, Writing, read_counts as read_core_counts, recover_folder,
+    FeedbackRecord, Kind, LogError, Record, SegmentFile, Writing, read_columns, read_counts as read_core_counts,
+    recover_folder,
 };
 
 use crate::errors::OrRaise;
@@ -30,12 +31,26 @@ pub fn read_feedback<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Vec<(u64, 
     Ok(records.into_iter().map(|record| (record.received_unix_ns, PyBytes::new(py, record.event))).collect())
 }
 
+/// A candidate segment as columns, in the buffers of Apache Arrow: layout and buffers by name.
+#[pyfunction]
+pub fn read_log_columns<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
+    let columns = py.detach(|| read_columns(&path)).or_raise(py)?;
+    let named = PyDict::new(py);
+    // One column at a time: each is copied once and let go.
+    for column in columns {
+        let buffers: Vec<_> = column.buffers.into_iter().map(|buffer| PyBytes::new(py, &buffer)).collect();
+        named.set_item(column.name, (column.layout, buffers))?;
+    }
+    Ok(named)
+}
+
 /// What a run's counts file says.
 #[pyfunction]
 pub fn read_counts<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
     let (counts, writing) = py.detach(|| read_core_counts(&path)).or_raise(py)?;
     let (offered, said) = (PyDict::new(py), PyDict::new(py));
-    for (arm, count) in ["unassigned", "control", "treatment", "not_enrolled"].iter().zip(counts.offered.in_wire_order())
+    for (arm, count) in
+        ["unassigned", "control", "treatment", "not_enrolled"].iter().zip(counts.offered.in_wire_order())
     {
         offered.set_item(arm, count)?;
     }

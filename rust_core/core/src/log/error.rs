@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::wire::RequestError;
+
 /// A log that cannot be written or read. Clones, because all who wait for one write are told why it failed.
 #[derive(Debug, Clone, Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum LogError {
@@ -68,6 +70,22 @@ pub enum LogError {
         found: u64,
         /// What it may hold.
         wanted: &'static str,
+    },
+    /// A record whose request is not one.
+    #[error(
+        "log: found record {record} with a request that is refused: {source}; read it with the build that wrote it"
+    )]
+    BadRequest {
+        /// Records before it.
+        record: u64,
+        /// Why.
+        source: RequestError,
+    },
+    /// More than a column can hold.
+    #[error("log: found {found} values in one column of a segment, wanted at most 2147483647; write smaller segments")]
+    TooLarge {
+        /// Values or bytes found.
+        found: u64,
     },
     /// Recovery of a segment that its writer still holds.
     #[error("log: found {path} locked by its writer, wanted one left behind; let the writer seal it")]

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod candidates;
+mod columns;
 mod counts;
 mod decode;
 mod error;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use accounts::Dropped;
 pub use candidates::{CandidateLog, LogCounters};
+pub use columns::{ColumnBuffers, columns_of, read_columns};
 pub use counts::{ByArm, Counts, Writing, read_counts};
 pub use decode::{Column, PoolIds, Positions, Record};
 pub use error::LogError;

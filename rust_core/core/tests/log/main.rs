@@ -1,5 +1,6 @@
 //! Logs on disk: segments, counts, feedback, columns; torn, damaged, killed, without room.
 
+mod columns;
 mod counts;
 mod disk_full;
 mod feedback;
