@@ -145,7 +145,7 @@ def count_exposures(key: str, *, out: Path | None = None, config: Path | None = 
 
 @app.command
 def verify(target: str, *, gallery: Path | None = None, config: Path | None = None, as_json: Json = False) -> int:
-    """Compute every record again, against the plan and the generation that it names; exit 1 unless all bits are the same.
+    """Compute every record again, against the plan and the generation that it names; exit 1 unless all bits agree.
 
     Parameters
     ----------

@@ -110,7 +110,9 @@ def header_of(path: Path) -> Header:
     if day is None:
         raise NotASegment(f"{path}: found creation {created_ns} ns, wanted a time before the year 10000")
     if kind >= len(Kind):
-        raise NotASegment(f"{path}: found kind {kind}, wanted one of {len(Kind)}; read it with the release that wrote it")
+        raise NotASegment(
+            f"{path}: found kind {kind}, wanted one of {len(Kind)}; read it with the release that wrote it"
+        )
     return Header(list(Kind)[kind], day)
 
 

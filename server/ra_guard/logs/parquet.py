@@ -119,7 +119,9 @@ def export(
             else:
                 rows += _export_segment(objects, kind, listed.key, path, reader)
                 exported += 1
-        except (CoreError, NotASegment, NoSuchObject) as error:
+        except CoreError as error:
+            refused.append(f"{listed.key}: {error}")
+        except (NotASegment, NoSuchObject) as error:
             refused.append(str(error))
         done += listed.size
         tell(Progress(done, total))

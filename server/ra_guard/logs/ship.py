@@ -125,7 +125,7 @@ class Shipper:
             try:
                 sealed, refused = self._workers.recover(folder)
             except LogError as error:
-                report = _refusing(report, str(error))
+                report = _refusing(report, f"{folder}: {error}")
                 continue
             report = _refusing(replace(report, recovered=report.recovered + len(sealed)), *refused)
         return report
@@ -165,7 +165,9 @@ class Shipper:
     def _send_segment(self, path: Path, kind: Kind, report: ShipReport) -> ShipReport:
         header = header_of(path)
         if header.kind is not kind:
-            raise NotASegment(f"{path}: found a segment of {header.kind.value}, wanted {kind.value}; move the file away")
+            raise NotASegment(
+                f"{path}: found a segment of {header.kind.value}, wanted {kind.value}; move the file away"
+            )
         key = segment_key(kind, header.begun_on, segment_of(path))
         if kind is Kind.CANDIDATES and self._examine is not None and path.name not in self._examined:
             self._examine(path)
@@ -190,7 +192,7 @@ class Shipper:
             except (NotASegment, ObjectDiffers) as error:
                 report = _refusing(report, str(error))
             except LogError as error:
-                report = _refusing(report, str(error))
+                report = _refusing(report, f"{path}: {error}")
             except FileNotFoundError:
                 continue
         return report
