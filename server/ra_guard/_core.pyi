@@ -23,6 +23,7 @@ __all__ = [
     "Generation",
     "LogError",
     "PlanError",
+    "Replay",
     "RequestError",
     "ShardError",
     "ShardWriter",
@@ -88,7 +89,8 @@ class Answer:
     @property
     def assigned_arm(self) -> int: ...
     @property
-    def served_arm(self) -> int: ...
+    def served_arm(self) -> int:
+        """ARM_INTERLEAVED where a team draft was served."""
     @property
     def status(self) -> int: ...
     @property
@@ -145,19 +147,33 @@ class Engine:
     ) -> Answer:
         """The same for a request without candidates: ``pool`` are the ids drawn for it, best first."""
     def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] | None = None, wait_ns: int = 0) -> Answer:
-        """The baseline order, for a reason known outside the core (OVERLOAD, DEADLINE, NO_FEATURES, INTERNAL)."""
+        """The baseline order, for a reason known outside the core.
+
+        DEADLINE, OVERLOAD, NO_FEATURES, MODEL_MISMATCH or INTERNAL.
+        """
     def put_query(self, text: str, space: str, embedding: bytes) -> None:
         """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
     def query_embedding(self, text: str) -> bytes | None:
         """The cached embedding of a text in the space of the generation in force."""
-    def publish_plan(self, sealed: bytes) -> int:
-        """Swaps in a serialised SealedPlan, renews the lease, returns its revision. PlanError: the old one stays."""
-    def renew_lease(self) -> None:
-        """The control plane was heard from: the plan in force stays live for another lease."""
+    def publish_plan(self, sealed: bytes, contact_ns: int | None = None) -> int:
+        """Swaps in a serialised SealedPlan, returns its revision. PlanError: the old one stays.
+
+        Its lease runs from ``contact_ns``, when the control plane was asked for it; now when not given.
+        """
+    def restore_plan(self, sealed: bytes) -> int:
+        """The same for a plan from an earlier life: it assigns users and grants no lease until it is confirmed."""
+    def renew_lease(self, revision: int, contact_ns: int | None = None) -> bool:
+        """The control plane confirmed ``revision`` in answer to what it was asked at ``contact_ns`` (default now).
+
+        Returns whether that counts: only when that revision is in force, and the question is younger than the last
+        `revoke_lease`.
+        """
+    def revoke_lease(self) -> None:
+        """Ends the lease until a contact that begins after this moment: answers already on their way grant nothing."""
     def plan_revision(self) -> int:
         """0 before the first plan."""
     def plan_age_s(self) -> float | None:
-        """Seconds since the last contact with the control plane; None before the first."""
+        """Seconds since the last contact that confirmed the plan in force; None without one that counts."""
     def publish_generation(self, generation: Generation) -> int:
         """Swaps a generation in; returns the number of the previous one, 0 for none, once no call is left on it.
 
@@ -248,6 +264,21 @@ class Generation:
         """``(n, dim) float32``; NaN rows where a row has no embedding."""
     def describe_row(self, id: builtins.bytes) -> dict[str, object] | None:
         """domain, licence, phash, has_embedding, has_detections, detections [(label, confidence, x0, y0, x1, y1)]."""
+
+@final
+class Replay:
+    """Logged calls, computed again against a gallery's generations and the plans that were added. Thread-safe."""
+
+    def __new__(cls, gallery: str, *, kernel: str | None = None) -> Self:
+        """``gallery``: the folder whose generations records name. ``kernel``: any of `KERNELS` gives the same bits."""
+    def add_plan(self, sealed: bytes) -> None:
+        """Adds a plan that records may name. PlanError: malformed, or another one under a key and revision known."""
+    def check(self, record: bytes) -> str | None:
+        """None when the record holds the same bits; otherwise the first difference: field, place, found, wanted.
+
+        Raises what makes it impossible to tell: LogError for what is no record, ShardError when its generation cannot
+        be opened, PlanError (UnknownPlan) when its plan was not added.
+        """
 
 @final
 class ShardWriter:
@@ -343,4 +374,4 @@ def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """
 
 def describe_record(record: bytes) -> dict[str, object]:
-    """One candidate log record as plain values; see log/FORMAT.md."""
+    """One candidate log record of any version as plain values; see log/FORMAT.md. Absent parts are None or left out."""

@@ -40,9 +40,9 @@ class Counting:
         self.swaps += 1
         return self.engine.publish_plan(sealed)
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, revision: int) -> bool:
         self.renewals += 1
-        self.engine.renew_lease()
+        return self.engine.renew_lease(revision)
 
     def plan_revision(self) -> int:
         return self.engine.plan_revision()

@@ -150,7 +150,26 @@ def plans() -> list[dict[str, object]]:
     killed = plan_pb2.Plan(
         revision=13, experiment_key="k", killed=True, lease_s=1, default_weights=rerank_pb2.Weights()
     )
-    return [case("running", plan), case("killed", killed)]
+    shadow = plan_pb2.Plan(
+        revision=14,
+        experiment_key="k",
+        ramp_bp=5000,
+        lease_s=60,
+        default_weights=weights,
+        mode=plan_pb2.MODE_SHADOW,
+        epoch=2,
+        feedback_window_s=3600,
+        retention_days=30,
+    )
+    interleaving = plan_pb2.Plan(
+        revision=15, experiment_key="k", lease_s=60, default_weights=weights, mode=plan_pb2.MODE_INTERLEAVING
+    )
+    return [
+        case("running", plan),
+        case("killed", killed),
+        case("shadow", shadow),
+        case("interleaving", interleaving),
+    ]
 
 
 if __name__ == "__main__":

@@ -34,6 +34,40 @@ impl Arm {
     }
 }
 
+/// What a user is served. The numbers are those of `ra_guard.v1.Arm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ServedArm {
+    /// The baseline, as control is.
+    Control = 1,
+    /// The reranked order.
+    Treatment = 2,
+    /// The baseline, outside the analysis.
+    NotEnrolled = 3,
+    /// A team draft of both orders.
+    Interleaved = 4,
+}
+
+impl ServedArm {
+    /// Every arm.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Treatment, Self::NotEnrolled, Self::Interleaved];
+
+    /// The arm of a number on the wire.
+    pub fn from_wire(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&arm| arm as u8 == number)
+    }
+}
+
+impl From<Arm> for ServedArm {
+    fn from(arm: Arm) -> Self {
+        match arm {
+            Arm::Control => Self::Control,
+            Arm::Treatment => Self::Treatment,
+            Arm::NotEnrolled => Self::NotEnrolled,
+        }
+    }
+}
+
 /// The seed of one epoch of one experiment, hashed as far as it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(u32);

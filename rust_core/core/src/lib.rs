@@ -10,16 +10,18 @@
 //! 6. [`log`] records what was scored and [`wire`] encodes the answer.
 //!
 //! [`rerank`] is the call itself, [`engine`] what calls share, [`serving`] a generation made ready for them and
-//! [`score_buffer`] what one call computes. The crate reads no clock, prints nothing and knows no Python: time comes in
+//! [`score_buffer`] what one call computes; [`interleave`] mixes two orders, and [`replay`] computes a logged call again. The crate reads no clock, prints nothing and knows no Python: time comes in
 //! as an argument, and every fallback goes out as a value.
 
 pub mod assign;
 pub mod detection;
 pub mod engine;
+pub mod interleave;
 pub mod kernel;
 pub mod limits;
 pub mod log;
 pub mod plan;
+pub mod replay;
 pub mod rerank;
 pub mod score;
 pub mod score_buffer;

@@ -1,21 +1,21 @@
 //! The plan in force: what a replica knows about the experiment.
 //!
 //! A plan is immutable. It arrives sealed: the bytes as they were published and their checksum, never encoded
-//! again. [`PlanCell`] swaps it whole, never to a lower revision, and remembers when the control plane was last
-//! heard from; without contact for the plan's lease, treatment stops.
+//! again. [`PlanCell`] swaps it whole, never to a lower revision, and remembers when the control plane last confirmed
+//! it; without contact for the plan's lease, treatment stops.
 
+mod cell;
 mod error;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::{ArcSwapOption, Guard};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use cell::{InForce, PlanCell};
 pub use error::PlanError;
 
 use crate::assign::{Arm, CONTROL_START, Seed};
+use crate::interleave::{Coins, DraftSeed};
 use crate::limits::MAX_NAME_BYTES;
 use crate::score::Weights;
 use crate::wire::check_fingerprint;
@@ -26,6 +26,29 @@ use crate::wire::writer::Writer;
 pub const MAX_KEY_BYTES: usize = 64;
 /// Seconds of a lease, at most (at least 1).
 pub const MAX_LEASE_S: u32 = 3600;
+
+/// What is done for the users of both arms: `ra_guard.v1.Mode`. Everyone else is served the baseline in every mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// Treatment is served the reranked order, control the baseline.
+    Ab = 1,
+    /// Both arms are scored as treatment would be, and served the baseline.
+    Shadow = 2,
+    /// Both arms are served a team draft of the baseline and the reranked order.
+    Interleaving = 3,
+}
+
+impl Mode {
+    /// Every mode, in the order of its number on the wire, which starts at 1.
+    pub const ALL: [Self; 3] = [Self::Ab, Self::Shadow, Self::Interleaving];
+
+    /// The mode of a number on the wire, where 0, "unspecified", means A/B.
+    pub fn from_wire(number: u64) -> Option<Self> {
+        let number = number.max(Self::Ab as u64);
+        Self::ALL.into_iter().find(|&mode| mode as u64 == number)
+    }
+}
 
 /// A validated plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +65,8 @@ pub struct Plan {
     pub killed: bool,
     /// Seconds that treatment may go on without contact, `1..=3600`.
     pub lease_s: u32,
+    /// What is done for enrolled users.
+    pub mode: Mode,
     /// Where no domain matches.
     pub default_weights: Weights,
     /// Sorted by domain.
@@ -49,6 +74,7 @@ pub struct Plan {
     /// Spaces that treatment may be served from; empty means any.
     spaces: Vec<String>,
     seed: Seed,
+    draft_seed: DraftSeed,
     checksum: u64,
 }
 
@@ -62,6 +88,11 @@ impl Plan {
     /// The user's arm, by the hash alone.
     pub fn assign(&self, user_id: &str) -> Arm {
         self.seed.assign(self.ramp_bp, user_id)
+    }
+
+    /// The coins of a call's team draft.
+    pub fn coins(&self, request_id: &str) -> Coins {
+        self.draft_seed.coins(request_id)
     }
 
     /// The weights for a domain, or the default ones.
@@ -109,64 +140,6 @@ pub fn unseal(sealed: &[u8]) -> Result<&[u8], PlanError> {
     Ok(plan)
 }
 
-/// The plan in force and the time of the last contact with the control plane. Reading never waits.
-#[derive(Debug, Default)]
-pub struct PlanCell {
-    plan: ArcSwapOption<Plan>,
-    /// Of the caller's monotonic clock; 0 before the first contact.
-    last_contact_ns: AtomicU64,
-    /// Held while revisions are compared and swapped.
-    publishing: Mutex<()>,
-}
-
-impl PlanCell {
-    /// Swaps a sealed plan in, counts as a contact at `now_ns`, returns the revision in force.
-    ///
-    /// The plan in force, published again, changes nothing but the time of contact. An error changes nothing.
-    pub fn publish(&self, sealed: &[u8], now_ns: u64) -> Result<u64, PlanError> {
-        let plan = Plan::decode(unseal(sealed)?)?;
-        let revision = plan.revision;
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.load().as_deref() {
-            Some(current) if current.revision == revision && current.checksum == plan.checksum => {}
-            Some(current) if current.revision >= revision => {
-                return Err(PlanError::Stale { found: revision, in_force: current.revision });
-            }
-            _ => self.plan.store(Some(Arc::new(plan))),
-        }
-        self.renew(now_ns);
-        Ok(revision)
-    }
-
-    /// The control plane was heard from. A time before the last contact changes nothing.
-    pub fn renew(&self, now_ns: u64) {
-        self.last_contact_ns.fetch_max(now_ns.max(1), Ordering::Relaxed);
-    }
-
-    /// The plan in force; `None` before the first.
-    pub fn load(&self) -> Guard<Option<Arc<Plan>>> {
-        self.plan.load()
-    }
-
-    /// Revision of the plan in force, 0 before the first.
-    pub fn revision(&self) -> u64 {
-        self.load().as_ref().map_or(0, |plan| plan.revision)
-    }
-
-    /// Nanoseconds since the last contact; `None` before the first.
-    pub fn age_ns(&self, now_ns: u64) -> Option<u64> {
-        match self.last_contact_ns.load(Ordering::Relaxed) {
-            0 => None,
-            contact => Some(now_ns.saturating_sub(contact)),
-        }
-    }
-
-    /// Whether treatment may still be served under `plan`: the last contact is no longer ago than its lease.
-    pub fn holds_lease(&self, plan: &Plan, now_ns: u64) -> bool {
-        self.age_ns(now_ns).is_some_and(|age| age <= plan.lease_ns())
-    }
-}
-
 /// The fields as they stand on the wire.
 #[derive(Default)]
 struct Fields {
@@ -176,6 +149,7 @@ struct Fields {
     ramp_bp: u32,
     killed: bool,
     lease_s: u32,
+    mode: u64,
     default_weights: Option<Weights>,
     domain_weights: Vec<(String, Option<Weights>)>,
     spaces: Vec<String>,
@@ -196,6 +170,7 @@ impl Fields {
                 (7, WireType::Length) => read_weights(reader.message()?, &mut fields.default_weights)?,
                 (8, WireType::Length) => fields.domain_weights.push(read_domain(reader.message()?)?),
                 (9, WireType::Length) => fields.spaces.push(text(&mut reader, "spaces")?),
+                (10, WireType::Varint) => fields.mode = reader.varint()?,
                 _ => reader.skip(wire_type)?,
             }
         }
@@ -220,12 +195,14 @@ impl Fields {
         }
         Ok(Plan {
             seed: Seed::new(&self.experiment_key, &self.salt),
+            draft_seed: DraftSeed::new(&self.experiment_key, &self.salt),
             revision: self.revision,
             experiment_key: self.experiment_key,
             salt: self.salt,
             ramp_bp,
             killed: self.killed,
             lease_s: self.lease_s,
+            mode: Mode::from_wire(self.mode).ok_or(PlanError::Mode { found: self.mode })?,
             default_weights: check_weights(self.default_weights, || "the default".to_owned())?,
             domain_weights: check_domains(self.domain_weights)?,
             spaces: self.spaces,

@@ -4,15 +4,18 @@
 //! Buffers live in the [`Scratch`] of the calling thread: once they have seen the largest request, a call for warm
 //! candidates allocates nothing.
 
-use crate::assign::Arm;
+mod laps;
+pub(crate) mod verdict;
+
+use crate::assign::{Arm, ServedArm};
 use crate::engine::{Clock, Engine};
 use crate::log::RecordFields;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::score_buffer::ScoreBuffer;
 use crate::serving::Serving;
-use crate::wire::{
-    Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, ResponseFields, StageTimes, Status, decode,
-};
+use crate::wire::{Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, StageTimes, Status, decode};
+use laps::Laps;
+use verdict::{Lease, Verdict, check_fit, mismatches, refusal};
 
 /// What a caller hands over.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +35,7 @@ pub struct Call<'a> {
 pub enum Outcome {
     /// Answered, counted and logged.
     Answered(Answered),
-    /// The user is to be served treatment and the text has no embedding yet: see [`Engine::put_query`].
+    /// The call is to be scored and the text has no embedding yet: see [`Engine::put_query`].
     ColdText(String),
 }
 
@@ -46,7 +49,7 @@ pub struct Answered {
     /// By the hash alone; `None` where no plan could assign.
     pub assigned: Option<Arm>,
     /// What the user is served.
-    pub served: Option<Arm>,
+    pub served: Option<ServedArm>,
     /// How the ranking came about.
     pub status: Status,
     /// Why it is the baseline.
@@ -86,7 +89,7 @@ impl Engine {
         self.answer(call, None, clock, scratch)
     }
 
-    /// Answers one call with the baseline, for a reason known outside the core. A user who would get the baseline
+    /// Answers one call with the baseline, for a reason of [`Reason::FROM_OUTSIDE`]. A user who would get the baseline
     /// anyway is given that reason instead.
     pub fn fall_back(
         &self,
@@ -124,9 +127,15 @@ impl Engine {
         laps.end(|stages| &mut stages.decode_ns);
 
         // 2 assign
-        let plan = self.plan.load();
-        let plan = plan.as_deref();
-        let (assigned, refusal) = self.standing(plan, request.user_id, laps.lap_began_ns);
+        let in_force = self.plan.load();
+        let in_force = in_force.as_deref();
+        let plan = in_force.map(|in_force| &in_force.plan);
+        let assigned = plan.map(|plan| plan.assign(request.user_id));
+        let lease = match in_force {
+            Some(in_force) if in_force.holds_lease(laps.lap_began_ns) => Lease::Live,
+            _ => Lease::Expired,
+        };
+        let refusal = refusal(plan.zip(assigned), lease);
         laps.end(|stages| &mut stages.assign_ns);
 
         // 3 look up, 4 score, 5 order
@@ -137,7 +146,7 @@ impl Engine {
         };
         let reason = match ending {
             Ending::ColdText(text) => return Ok(Outcome::ColdText(text)),
-            Ending::Ranked => Reason::None,
+            Ending::Settled(reason) => reason,
             Ending::Baseline(reason) => {
                 scores.keep_baseline(&request, serving.map(|serving| &*serving.generation));
                 laps.end(|stages| &mut stages.order_ns);
@@ -154,25 +163,7 @@ impl Engine {
         Ok(Outcome::Answered(verdict.answered(scores, laps.stages)))
     }
 
-    /// The user's arm, and why the baseline is served whatever the features say.
-    fn standing(&self, plan: Option<&Plan>, user_id: &str, now_ns: u64) -> (Option<Arm>, Option<Reason>) {
-        let Some(plan) = plan else { return (None, Some(Reason::LeaseExpired)) };
-        let arm = plan.assign(user_id);
-        let refusal = if plan.killed {
-            Some(Reason::Killed)
-        } else if !self.plan.holds_lease(plan, now_ns) {
-            Some(Reason::LeaseExpired)
-        } else {
-            match arm {
-                Arm::Treatment => None,
-                Arm::Control => Some(Reason::Control),
-                Arm::NotEnrolled => Some(Reason::NotEnrolled),
-            }
-        };
-        (Some(arm), refusal)
-    }
-
-    /// Steps 3 to 5 for a user who is to be served treatment.
+    /// Steps 3 to 5 for a user whose call is scored: of the treatment arm, or of either where both are.
     fn treat(
         &self,
         request: &Request<'_>,
@@ -182,7 +173,7 @@ impl Engine {
         laps: &mut Laps<'_, impl Clock>,
     ) -> Ending {
         let generation = &*serving.generation;
-        if !plan.allows_space(generation.space_fingerprint()) {
+        if mismatches(request, plan, serving) {
             return Ending::Baseline(Reason::ModelMismatch);
         }
         match request.query {
@@ -190,9 +181,6 @@ impl Engine {
                 Some(cached) => scores.take_text(cached),
                 None => return Ending::ColdText(text.to_owned()),
             },
-            Query::Embedding(embedding) if embedding.space != generation.space_fingerprint() => {
-                return Ending::Baseline(Reason::ModelMismatch);
-            }
             Query::Embedding(embedding) => scores.take_embedding(embedding),
         }
         if laps.is_late() {
@@ -211,12 +199,12 @@ impl Engine {
         if laps.is_late() {
             return Ending::Baseline(Reason::Deadline);
         }
-        scores.order(request.top_k);
+        let reason = settle(request, plan, scores);
         laps.end(|stages| &mut stages.order_ns);
-        if request.explain {
+        if request.explain && reason == Reason::None {
             scores.collect_explanation(generation);
         }
-        Ending::Ranked
+        Ending::Settled(reason)
     }
 
     /// Queues the record of an enrolled user's call. Everyone else is outside the analysis.
@@ -230,168 +218,25 @@ impl Engine {
     }
 }
 
+/// Step 5: the order that the mode serves, and why that is the baseline where it is.
+pub(crate) fn settle(request: &Request<'_>, plan: &Plan, scores: &mut ScoreBuffer) -> Reason {
+    scores.order(request.top_k);
+    match plan.mode {
+        Mode::Ab => Reason::None,
+        Mode::Shadow => {
+            scores.withhold(request.top_k);
+            Reason::Shadow
+        }
+        Mode::Interleaving => {
+            scores.interleave(request.top_k, plan.coins(request.request_id));
+            Reason::None
+        }
+    }
+}
+
 /// How steps 3 to 5 ended.
 enum Ending {
-    Ranked,
+    Settled(Reason),
     Baseline(Reason),
     ColdText(String),
-}
-
-/// Refuses names that the gallery does not know and embeddings of another length than its own, in every arm alike:
-/// errors that only treatment met would bias the analysis.
-fn check_fit(request: &Request<'_>, serving: &Serving) -> Result<(), RequestError> {
-    let generation = &*serving.generation;
-    if !request.domain.is_empty() && !generation.domains().iter().any(|domain| domain == request.domain) {
-        return Err(RequestError::UnknownDomain {
-            found: request.domain.to_owned(),
-            allowed: generation.domains().join(", "),
-        });
-    }
-    if let Query::Embedding(embedding) = request.query
-        && embedding.space == generation.space_fingerprint()
-    {
-        embedding.check_dim(generation.dim())?;
-    }
-    for (field, labels) in
-        [("required_labels", &request.required_labels), ("forbidden_labels", &request.forbidden_labels)]
-    {
-        if let Some(stray) = labels.iter().find(|label| serving.labels.id(label).is_none()) {
-            let allowed = generation.labels().join(", ");
-            return Err(RequestError::UnknownLabel { field, found: (*stray).to_owned(), allowed });
-        }
-    }
-    Ok(())
-}
-
-/// A call whose ranking is settled.
-struct Verdict<'a> {
-    request: &'a Request<'a>,
-    pooled: bool,
-    plan: Option<&'a Plan>,
-    serving: Option<&'a Serving>,
-    assigned: Option<Arm>,
-    reason: Reason,
-}
-
-impl<'a> Verdict<'a> {
-    fn status(&self, scores: &ScoreBuffer) -> Status {
-        match self.reason {
-            Reason::None if scores.is_complete() => Status::Reranked,
-            Reason::None => Status::Partial,
-            _ => Status::Baseline,
-        }
-    }
-
-    /// Treatment that fell back was served what control is served.
-    fn served(&self) -> Option<Arm> {
-        match (self.assigned, self.reason) {
-            (Some(Arm::Treatment), Reason::None) => Some(Arm::Treatment),
-            (Some(Arm::Treatment), _) => Some(Arm::Control),
-            (assigned, _) => assigned,
-        }
-    }
-
-    fn response<'b>(&'b self, scores: &'b ScoreBuffer) -> ResponseFields<'b> {
-        let explained = self.serving.filter(|_| self.request.explain && self.reason == Reason::None);
-        ResponseFields {
-            request_id: self.request.request_id,
-            assigned_arm: self.assigned,
-            served_arm: self.served(),
-            status: self.status(scores),
-            reason: self.reason,
-            experiment_key: self.plan.map_or("", |plan| &plan.experiment_key),
-            plan_revision: self.plan.map_or(0, |plan| plan.revision),
-            generation: self.generation(),
-            space: self.space(),
-            ranking: scores.ranking(),
-            pool: self.pooled.then_some(self.request.candidates),
-            scores: scores.ranked_scores(),
-            counts: scores.counts(),
-            candidate_states: scores.states(),
-            explanation: explained.map(|serving| scores.explanation(&serving.generation)),
-        }
-    }
-
-    fn record<'b>(&'b self, request: &'b [u8], scores: &'b ScoreBuffer, unix_ns: u64) -> RecordFields<'b> {
-        RecordFields {
-            unix_ns,
-            request,
-            candidates: self.request.candidates.len(),
-            pool: self.pooled.then_some(self.request.candidates),
-            assigned_arm: self.assigned,
-            served_arm: self.served(),
-            status: self.status(scores),
-            reason: self.reason,
-            experiment_key: self.plan.map_or("", |plan| &plan.experiment_key),
-            plan_revision: self.plan.map_or(0, |plan| plan.revision),
-            generation: self.generation(),
-            space: self.space(),
-            weights: scores.weights(),
-            query_vector: scores.text_vector(),
-            states: scores.states(),
-            columns: scores.columns(),
-            ranking: scores.ranking(),
-        }
-    }
-
-    /// 0 without one.
-    fn generation(&self) -> u64 {
-        self.serving.map_or(0, |serving| serving.generation.number())
-    }
-
-    /// Empty without a generation.
-    fn space(&self) -> &'a str {
-        self.serving.map_or("", |serving| serving.generation.space_fingerprint())
-    }
-
-    fn answered(&self, scores: &ScoreBuffer, stages: StageTimes) -> Answered {
-        Answered {
-            request_id: self.request.request_id.into(),
-            user_id: self.request.user_id.into(),
-            assigned: self.assigned,
-            served: self.served(),
-            status: self.status(scores),
-            reason: self.reason,
-            plan_revision: self.plan.map_or(0, |plan| plan.revision),
-            generation: self.generation(),
-            counts: scores.counts(),
-            stages,
-            featureless: scores.featureless(&self.request.candidates),
-        }
-    }
-}
-
-/// The time of each step, and the deadline.
-struct Laps<'a, C> {
-    clock: &'a C,
-    deadline_ns: u64,
-    lap_began_ns: u64,
-    stages: StageTimes,
-}
-
-impl<'a, C: Clock> Laps<'a, C> {
-    fn start(clock: &'a C, call: &Call<'_>) -> Self {
-        Laps {
-            clock,
-            deadline_ns: call.deadline_ns.unwrap_or(u64::MAX),
-            lap_began_ns: clock.monotonic_ns(),
-            stages: StageTimes { wait_ns: saturate(call.wait_ns), ..StageTimes::default() },
-        }
-    }
-
-    /// Ends the step that began with the end of the previous one.
-    fn end(&mut self, stage: impl FnOnce(&mut StageTimes) -> &mut u32) {
-        let now_ns = self.clock.monotonic_ns();
-        *stage(&mut self.stages) = saturate(now_ns.saturating_sub(self.lap_began_ns));
-        self.lap_began_ns = now_ns;
-    }
-
-    /// Whether the caller's deadline had passed when the last step ended.
-    fn is_late(&self) -> bool {
-        self.lap_began_ns > self.deadline_ns
-    }
-}
-
-fn saturate(ns: u64) -> u32 {
-    u32::try_from(ns).unwrap_or(u32::MAX)
 }

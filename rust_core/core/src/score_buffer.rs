@@ -4,11 +4,16 @@
 //! buffers are reused from call to call. Response and candidate log are both written from here, so what is logged is
 //! what was ranked.
 
+mod licences;
+
 use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
+use licences::AllowedLicences;
+
 use crate::detection::{Detection, dequantise_unit};
+use crate::interleave::{Coins, Draft, Team};
 use crate::kernel::{Kernel, QueryVector};
 use crate::limits::MAX_CONSTRAINTS;
 use crate::log::ScoreColumns;
@@ -52,7 +57,11 @@ pub struct ScoreBuffer {
     is_scored: bool,
 
     order: OrderScratch,
+    /// What is served.
     ranking: Vec<u32>,
+    /// Treatment's, where something else is served.
+    treatment_ranking: Vec<u32>,
+    draft: Draft,
     ranked_scores: Vec<f32>,
     detections: Vec<Detection>,
     detection_ends: Vec<u32>,
@@ -69,6 +78,8 @@ impl ScoreBuffer {
         self.counts = Counts { candidates: n as u32, ..Counts::default() };
         self.is_scored = false;
         self.ranking.clear();
+        self.treatment_ranking.clear();
+        self.draft.clear();
         self.ranked_scores.clear();
     }
 
@@ -194,8 +205,38 @@ impl ScoreBuffer {
     /// Step 5: the ranking, `top_k` at most (0 for all).
     pub fn order(&mut self, top_k: usize) {
         self.order.rank(&self.states, &self.score, top_k, &mut self.ranking);
+        self.take_ranked_scores();
+    }
+
+    /// After step 5, in shadow: what was ranked goes to the log alone, and the baseline order is served.
+    pub fn withhold(&mut self, top_k: usize) {
+        std::mem::swap(&mut self.ranking, &mut self.treatment_ranking);
+        self.take_baseline_order(top_k);
+        self.ranked_scores.clear();
+    }
+
+    /// After step 5, where the orders are interleaved: a team draft of the baseline's and what was ranked is served.
+    pub fn interleave(&mut self, top_k: usize, coins: Coins) {
+        std::mem::swap(&mut self.ranking, &mut self.treatment_ranking);
+        let limit = if top_k == 0 { usize::MAX } else { top_k };
+        let (baseline, treatment) = (baseline_order(&self.states), self.treatment_ranking.iter().copied());
+        self.draft.run(baseline, treatment, self.states.len(), limit, coins);
+        self.ranking.clear();
+        self.ranking.extend_from_slice(self.draft.ranking());
+        self.take_ranked_scores();
+    }
+
+    fn take_ranked_scores(&mut self) {
         self.ranked_scores.clear();
         self.ranked_scores.extend(self.ranking.iter().map(|&position| self.score[position as usize]));
+    }
+
+    fn take_baseline_order(&mut self, top_k: usize) {
+        self.ranking.clear();
+        self.ranking.extend(baseline_order(&self.states));
+        if top_k != 0 {
+            self.ranking.truncate(top_k);
+        }
     }
 
     /// The baseline order instead, without candidates known to be unlicensed.
@@ -208,17 +249,22 @@ impl ScoreBuffer {
         }
         self.counts.scored = 0;
         self.ranked_scores.clear();
-        self.ranking.clear();
-        let licensed = |(_, state): &(u32, &CandidateState)| **state != CandidateState::Unlicensed;
-        self.ranking.extend((0u32..).zip(&self.states).filter(licensed).map(|(position, _)| position));
-        if request.top_k != 0 {
-            self.ranking.truncate(request.top_k);
-        }
+        self.take_baseline_order(request.top_k);
     }
 
     /// Baseline positions, best first.
     pub fn ranking(&self) -> &[u32] {
         &self.ranking
+    }
+
+    /// Treatment's order where something else was served; empty otherwise.
+    pub fn treatment_ranking(&self) -> &[u32] {
+        &self.treatment_ranking
+    }
+
+    /// Whose pick each of the ranking is, where the orders were interleaved; empty otherwise.
+    pub fn teams(&self) -> &[Team] {
+        self.draft.teams()
     }
 
     /// Scores along the ranking, NaN for "kept its place"; empty for the baseline.
@@ -305,6 +351,12 @@ impl ScoreBuffer {
     }
 }
 
+/// Baseline positions of the candidates that may be shown.
+fn baseline_order(states: &[CandidateState]) -> impl Iterator<Item = u32> + '_ {
+    let licensed = |(_, state): &(u32, &CandidateState)| **state != CandidateState::Unlicensed;
+    (0u32..).zip(states).filter(licensed).map(|(position, _)| position)
+}
+
 fn fill(column: &mut Vec<f32>, n: usize, value: f32) {
     column.clear();
     column.resize(n, value);
@@ -333,27 +385,4 @@ fn label_ids(names: Strings<'_>, serving: &Serving) -> ([u16; MAX_CONSTRAINTS], 
         n += 1;
     }
     (ids, n)
-}
-
-/// A bit for each licence code that the request allows; all of them when it names none.
-struct AllowedLicences([u64; 4]);
-
-impl AllowedLicences {
-    fn of(allowed: Strings<'_>, licences: &[String]) -> AllowedLicences {
-        if allowed.is_empty() {
-            return AllowedLicences([u64::MAX; 4]);
-        }
-        let mut bits = [0u64; 4];
-        for (code, licence) in licences.iter().enumerate().take(256) {
-            if allowed.contains(&licence.as_str()) {
-                bits[code / 64] |= 1 << (code % 64);
-            }
-        }
-        AllowedLicences(bits)
-    }
-
-    #[inline]
-    fn allow(&self, licence: u8) -> bool {
-        self.0[usize::from(licence) / 64] >> (licence % 64) & 1 == 1
-    }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use prost::Message;
-use ra_guard_core::plan::{Plan, PlanCell, PlanError, seal, unseal};
+use ra_guard_core::plan::{Mode, Plan, PlanCell, PlanError, seal, unseal};
 use ra_guard_core::score::Weights;
 use serde::Deserialize;
 use support::messages::{self, DomainWeights, SealedPlan};
@@ -33,6 +33,8 @@ fn reads_what_googles_protobuf_wrote() {
     let killed = Plan::decode(&unhex(&cases[1].bytes)).expect("a valid plan");
     assert_eq!((killed.killed, killed.weights_for("wine")), (true, Weights::default()));
     assert!(killed.allows_space("any"));
+    let modes = cases.iter().map(|case| Plan::decode(&unhex(&case.bytes)).expect("a valid plan").mode);
+    assert_eq!(modes.collect::<Vec<_>>(), [Mode::Ab, Mode::Ab, Mode::Shadow, Mode::Interleaving]);
 }
 
 fn valid() -> messages::Plan {
@@ -70,7 +72,18 @@ fn refuses_what_is_out_of_bounds() {
     refused(|p| p.ramp_bp = 65536 + 100, "Ramp", &["65636"]);
     refused(|p| p.lease_s = 0, "Lease", &["found 0", "3600"]);
     refused(|p| p.lease_s = 3601, "Lease", &["3601"]);
+    refused(|p| p.mode = 4, "Mode", &["found 4", "interleaving"]);
+    refused(|p| p.mode = -1, "Mode", &["found"]);
     refused(|p| p.spaces = vec!["xyz".into()], "Space", &["xyz", "32"]);
+}
+
+#[test]
+fn a_mode_that_is_not_named_is_a_b() {
+    let read = |mode| {
+        let plan = messages::Plan { mode, epoch: 3, feedback_window_s: 60, retention_days: 90, ..valid() };
+        Plan::decode(&plan.encode_to_vec()).expect("a valid plan").mode
+    };
+    assert_eq!([0, 1, 2, 3].map(read), [Mode::Ab, Mode::Ab, Mode::Shadow, Mode::Interleaving]);
 }
 
 #[test]
@@ -133,27 +146,128 @@ fn a_replica_never_goes_back() {
     assert!(std::sync::Arc::ptr_eq(&before, cell.load().as_ref().expect("a plan")), "and nothing was swapped");
     assert_eq!(cell.age_ns(40), Some(0));
     assert_eq!(cell.publish(&sealed(9, 200), 50), Ok(9));
-    assert_eq!((cell.revision(), before.revision), (9, 5), "a call in flight keeps the plan that it began with");
+    assert_eq!((cell.revision(), before.plan.revision), (9, 5), "a call in flight keeps the plan that it began with");
 }
 
 #[test]
 fn a_lease_runs_from_the_last_contact() {
     let cell = PlanCell::default();
+    let holds = |now_ns| cell.load().as_ref().is_some_and(|in_force| in_force.holds_lease(now_ns));
+    assert!(!cell.renew(0, 100 * SECOND) && !holds(100 * SECOND), "before the first plan there is no lease");
     cell.publish(&sealed(1, 0), 100 * SECOND).expect("a valid plan");
-    let plan = cell.load().clone().expect("a plan");
-    assert!(cell.holds_lease(&plan, 160 * SECOND));
-    assert!(!cell.holds_lease(&plan, 160 * SECOND + 1));
-    cell.renew(150 * SECOND);
-    assert!(cell.holds_lease(&plan, 210 * SECOND));
-    cell.renew(140 * SECOND);
-    assert_eq!(cell.age_ns(200 * SECOND), Some(50 * SECOND), "an earlier contact changes nothing");
-    assert!(!PlanCell::default().holds_lease(&plan, 0), "before the first contact there is no lease");
+    assert!(holds(160 * SECOND) && !holds(160 * SECOND + 1));
+    assert!(cell.renew(1, 150 * SECOND) && holds(210 * SECOND));
+    assert!(cell.renew(1, 140 * SECOND), "a late answer counts");
+    assert_eq!(cell.age_ns(200 * SECOND), Some(50 * SECOND), "and takes nothing away");
+    assert!(!cell.renew(2, 190 * SECOND) && !cell.renew(0, 190 * SECOND), "another revision is not in force");
+    assert_eq!(cell.age_ns(200 * SECOND), Some(50 * SECOND));
     let early = PlanCell::default();
-    early.renew(0);
-    assert_eq!(early.age_ns(0), Some(0), "a clock may start at zero");
+    early.publish(&sealed(1, 0), 0).expect("a valid plan");
+    assert_eq!(early.age_ns(1), Some(0), "a clock may start at zero");
+}
+
+#[test]
+fn a_call_under_the_plan_before_finds_no_lease_of_its_successor() {
+    let cell = PlanCell::default();
+    cell.publish(&sealed(1, 100), 100 * SECOND).expect("a valid plan");
+    let before = cell.load().clone().expect("a plan");
+    cell.publish(&sealed(2, 0), 170 * SECOND).expect("a newer plan");
+    assert!(!before.holds_lease(170 * SECOND), "the control plane no longer counts on revision 1");
+}
+
+#[test]
+fn a_restored_plan_assigns_and_grants_no_lease() {
+    let cell = PlanCell::default();
+    assert_eq!(cell.restore(&sealed(3, 5000)), Ok(3));
+    let restored = cell.load().clone().expect("a plan");
+    assert!(restored.age_ns(SECOND).is_none() && !restored.holds_lease(0));
+    assert_eq!(restored.plan.ramp_bp, 5000);
+    assert_eq!(cell.restore(&sealed(2, 0)), Err(PlanError::Stale { found: 2, in_force: 3 }));
+    assert!(cell.renew(3, SECOND) && restored.holds_lease(SECOND), "until it is confirmed");
+    assert_eq!(cell.restore(&sealed(3, 5000)), Ok(3));
+    assert!(restored.holds_lease(SECOND), "restored again, it changes nothing");
+    assert_eq!(cell.restore(&sealed(4, 0)), Ok(4));
+    assert_eq!(cell.age_ns(SECOND), None, "a lease is not passed on");
+}
+
+#[test]
+fn an_answer_on_its_way_survives_no_revocation() {
+    let cell = PlanCell::default();
+    cell.publish(&sealed(1, 0), 100).expect("a valid plan");
+    cell.revoke(200);
+    assert_eq!(cell.age_ns(200), None);
+    assert!(!cell.renew(1, 150) && !cell.renew(1, 200), "asked before");
+    assert_eq!(cell.publish(&sealed(1, 0), 200), Ok(1));
+    assert_eq!(cell.publish(&sealed(2, 0), 200), Ok(2), "the plan itself is as good as ever");
+    assert_eq!(cell.age_ns(200), None);
+    cell.revoke(50);
+    assert!(!cell.renew(2, 200), "revocations do not undo each other");
+    assert!(cell.renew(2, 201));
+    assert_eq!(cell.age_ns(211), Some(10));
+}
+
+/// What may happen to a cell, with a time on a small clock.
+#[derive(Debug, Clone)]
+enum Event {
+    Publish(u64, u64),
+    Restore(u64),
+    Renew(u64, u64),
+    Revoke(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (revision, time) = (1u64..5, 1u64..40);
+    prop_oneof![
+        (revision.clone(), time.clone()).prop_map(|(revision, time)| Event::Publish(revision, time)),
+        revision.clone().prop_map(Event::Restore),
+        (revision, time.clone()).prop_map(|(revision, time)| Event::Renew(revision, time)),
+        time.prop_map(Event::Revoke),
+    ]
 }
 
 proptest! {
+    /// A lease stands exactly for the last of those contacts that confirmed the plan in force since it came, and that
+    /// began after every revocation.
+    #[test]
+    fn a_lease_is_what_the_contacts_say(events in proptest::collection::vec(event(), 0..30)) {
+        let cell = PlanCell::default();
+        let (mut in_force, mut contacts, mut revoked) = (0, Vec::new(), 0);
+        for event in events {
+            match event {
+                Event::Publish(revision, time) => {
+                    let taken = cell.publish(&sealed(revision, 0), time).is_ok();
+                    prop_assert_eq!(taken, revision >= in_force);
+                    if revision > in_force {
+                        (in_force, contacts) = (revision, Vec::new());
+                    }
+                    if taken && time > revoked {
+                        contacts.push(time);
+                    }
+                }
+                Event::Restore(revision) => {
+                    prop_assert_eq!(cell.restore(&sealed(revision, 0)).is_ok(), revision >= in_force);
+                    if revision > in_force {
+                        (in_force, contacts) = (revision, Vec::new());
+                    }
+                }
+                Event::Renew(revision, time) => {
+                    let counts = revision == in_force && time > revoked;
+                    prop_assert_eq!(cell.renew(revision, time), counts);
+                    if counts {
+                        contacts.push(time);
+                    }
+                }
+                Event::Revoke(time) => {
+                    cell.revoke(time);
+                    revoked = revoked.max(time);
+                    contacts.clear();
+                }
+            }
+            prop_assert_eq!(cell.revision(), in_force);
+            prop_assert_eq!(cell.age_ns(40), contacts.iter().max().map(|contact| 40 - contact));
+        }
+    }
+
     /// prost refuses a known field with another wire type; we skip it, as Google's implementation does.
     #[test]
     fn damaged_plans_are_read_as_prost_reads_them(

@@ -5,8 +5,9 @@ mod support;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
-use ra_guard_core::assign::Arm;
+use ra_guard_core::assign::{Arm, ServedArm};
 use ra_guard_core::detection::Detection;
+use ra_guard_core::plan::Mode;
 use ra_guard_core::score::{ExpectationSource, Weights};
 use ra_guard_core::wire::response::Counts;
 use ra_guard_core::wire::{ExplanationColumns, Pool, Reason, ResponseFields, StageTimes, Status};
@@ -61,7 +62,7 @@ fn a_treated_response_has_the_bytes_of_googles_protobuf() {
     let fields = ResponseFields {
         request_id: "r-1",
         assigned_arm: Some(Arm::Treatment),
-        served_arm: Some(Arm::Treatment),
+        served_arm: Some(ServedArm::Treatment),
         status: Status::Partial,
         experiment_key: "clip-rerank",
         plan_revision: 300,
@@ -91,7 +92,7 @@ fn a_pool_goes_out_with_its_ids() {
     let fields = ResponseFields {
         request_id: "p",
         assigned_arm: Some(Arm::Treatment),
-        served_arm: Some(Arm::Control),
+        served_arm: Some(ServedArm::Control),
         reason: Reason::Deadline,
         ranking: &[0, 1],
         pool: Some(pool.fill(["a", "Blüte"].map(str::as_bytes)).expect("distinct ids")),
@@ -141,15 +142,23 @@ fn numbers_of_enums_are_those_of_the_contract() {
     };
     let statuses = Status::ALL.map(|status| (format!("STATUS{}", screaming(format!("{status:?}"))), status as u8));
     let arms = Arm::ALL.map(|arm| (format!("ARM{}", screaming(format!("{arm:?}"))), arm as u8));
+    let served = ServedArm::ALL.map(|arm| (format!("ARM{}", screaming(format!("{arm:?}"))), arm as u8));
     let reasons = Reason::ALL.map(|reason| (format!("REASON{}", screaming(format!("{reason:?}"))), reason as u8));
-    for (name, number) in statuses.into_iter().chain(arms).chain(reasons) {
+    for (name, number) in statuses.into_iter().chain(arms).chain(served).chain(reasons) {
         let line = format!("  {} = {number};", name.replace("REASON_NONE", "REASON_UNSPECIFIED"));
         assert!(proto.contains(&line), "no {line} in rerank.proto");
     }
     assert!(Reason::ALL.iter().all(|&reason| Reason::from_wire(reason as u8) == Some(reason)));
     assert!(Status::ALL.iter().all(|&status| Status::from_wire(status as u8) == Some(status)));
     assert!(Arm::ALL.iter().all(|&arm| Arm::from_wire(arm as u8) == Some(arm)));
-    assert_eq!((Reason::from_wire(10), Status::from_wire(0), Arm::from_wire(0)), (None, None, None));
+    assert!(ServedArm::ALL.iter().all(|&arm| ServedArm::from_wire(arm as u8) == Some(arm)));
+    assert!(Arm::ALL.iter().all(|&arm| ServedArm::from(arm) as u8 == arm as u8));
+    let modes = include_str!("../../../proto/ra_guard/v1/plan.proto");
+    for (mode, name) in Mode::ALL.into_iter().zip(["MODE_AB", "MODE_SHADOW", "MODE_INTERLEAVING"]) {
+        assert!(modes.contains(&format!("  {name} = {};", mode as u8)), "no {name} in plan.proto");
+    }
+    assert_eq!((Reason::from_wire(11), Status::from_wire(0), Arm::from_wire(0)), (None, None, None));
+    assert_eq!((ServedArm::from_wire(0), ServedArm::from_wire(5)), (None, None));
 }
 
 proptest! {

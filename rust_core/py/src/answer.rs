@@ -3,7 +3,6 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use ra_guard_core::assign::Arm;
 use ra_guard_core::rerank::{Answered, Outcome};
 
 /// What one Rerank call came to. Enum values are those of `ra_guard.v1`.
@@ -32,10 +31,6 @@ impl Answer {
     fn fact<T: Default>(&self, fact: impl FnOnce(&Answered) -> T) -> T {
         self.answered.as_ref().map_or_else(T::default, fact)
     }
-}
-
-fn arm_number(arm: Option<Arm>) -> u8 {
-    arm.map_or(0, |arm| arm as u8)
 }
 
 macro_rules! facts {
@@ -67,8 +62,8 @@ macro_rules! facts {
 }
 
 facts! {
-    assigned_arm: u8 = |a| arm_number(a.assigned);
-    served_arm: u8 = |a| arm_number(a.served);
+    assigned_arm: u8 = |a| a.assigned.map_or(0, |arm| arm as u8);
+    served_arm: u8 = |a| a.served.map_or(0, |arm| arm as u8);
     status: u8 = |a| a.status as u8;
     reason: u8 = |a| a.reason as u8;
     plan_revision: u64 = |a| a.plan_revision;

@@ -65,10 +65,7 @@ impl Engine {
         log_writer: &str,
         kernel: Option<&str>,
     ) -> PyResult<Engine> {
-        let kernel = match kernel {
-            None => Kernel::detect(),
-            Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name))?,
-        };
+        let kernel = kernel_named(kernel)?;
         let settings = |folder| LogSettings {
             folder,
             writer: log_writer.to_owned(),
@@ -107,8 +104,11 @@ impl Engine {
         pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
-        let reason = Reason::from_wire(reason).filter(|reason| *reason != Reason::None).ok_or_else(|| {
-            PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
+        let found = reason;
+        let reason = Reason::from_wire(reason).filter(|reason| Reason::FROM_OUTSIDE.contains(reason));
+        let reason = reason.ok_or_else(|| {
+            let wanted = Reason::FROM_OUTSIDE.map(|reason| format!("{} ({reason:?})", reason as u8)).join(", ");
+            PyValueError::new_err(format!("reason: found {found}, wanted one of {wanted}"))
         })?;
         self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {
             engine.fall_back(call, reason, &SystemClock, scratch)
@@ -125,12 +125,22 @@ impl Engine {
         Some(PyBytes::new(py, &bytes))
     }
 
-    fn publish_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
-        self.0.plan.publish(sealed, SystemClock.monotonic_ns()).or_raise(py)
+    #[pyo3(signature = (sealed, contact_ns = None))]
+    fn publish_plan(&self, py: Python<'_>, sealed: &[u8], contact_ns: Option<u64>) -> PyResult<u64> {
+        self.0.plan.publish(sealed, contact(contact_ns)).or_raise(py)
     }
 
-    fn renew_lease(&self) {
-        self.0.plan.renew(SystemClock.monotonic_ns());
+    fn restore_plan(&self, py: Python<'_>, sealed: &[u8]) -> PyResult<u64> {
+        self.0.plan.restore(sealed).or_raise(py)
+    }
+
+    #[pyo3(signature = (revision, contact_ns = None))]
+    fn renew_lease(&self, revision: u64, contact_ns: Option<u64>) -> bool {
+        self.0.plan.renew(revision, contact(contact_ns))
+    }
+
+    fn revoke_lease(&self) {
+        self.0.plan.revoke(SystemClock.monotonic_ns());
     }
 
     fn plan_revision(&self) -> u64 {
@@ -184,6 +194,20 @@ impl Engine {
 
     fn close_log(&self, py: Python<'_>) -> PyResult<()> {
         self.with_log(py, CandidateLog::close)
+    }
+}
+
+/// When a contact was made: now, unless told. A time to come would stretch the lease.
+fn contact(told_ns: Option<u64>) -> u64 {
+    let now_ns = SystemClock.monotonic_ns();
+    told_ns.map_or(now_ns, |told_ns| told_ns.min(now_ns))
+}
+
+/// The kernel of a name, or the best one that this CPU runs.
+pub fn kernel_named(name: Option<&str>) -> PyResult<Kernel> {
+    match name {
+        None => Ok(Kernel::detect()),
+        Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name)),
     }
 }
 

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use ra_guard_core::log::{
-    FeedbackRecord, Kind, LogError, Record, SegmentFile, Writing, read_columns, read_counts as read_core_counts,
-    recover_folder,
+    FeedbackRecord, Kind, LogError, Record, ScoreColumns, SegmentFile, Writing, read_columns,
+    read_counts as read_core_counts, recover_folder,
 };
 
 use crate::errors::OrRaise;
@@ -75,6 +75,7 @@ pub fn describe_record<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'p
     let record = Record::decode(record).or_raise(py)?;
     let described = PyDict::new(py);
     described.set_item("unix_ns", record.unix_ns)?;
+    described.set_item("mode", record.mode.map_or(0, |mode| mode as u8))?;
     described.set_item("request", PyBytes::new(py, record.request))?;
     described
         .set_item("pool", record.pool.map(|pool| pool.iter().map(|id| PyBytes::new(py, id)).collect::<Vec<_>>()))?;
@@ -91,12 +92,13 @@ pub fn describe_record<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'p
     described.set_item("query_vector", record.query_vector.map(|vector| vector.iter().collect::<Vec<_>>()))?;
     described.set_item("states", record.states.map(|states| PyBytes::new(py, states)))?;
     if let Some(columns) = record.columns {
-        for (name, column) in
-            ["cosine", "consistency", "contradiction", "prior", "score"].into_iter().zip(columns.in_order())
-        {
+        for (name, column) in ScoreColumns::<()>::NAMES.into_iter().zip(columns.in_order()) {
             described.set_item(name, column.iter().collect::<Vec<_>>())?;
         }
     }
     described.set_item("ranking", record.ranking.iter().collect::<Vec<_>>())?;
+    described.set_item("teams", record.teams.map(|teams| PyBytes::new(py, teams.as_bytes())))?;
+    let treatment_ranking = record.treatment_ranking.map(|positions| positions.iter().collect::<Vec<_>>());
+    described.set_item("treatment_ranking", treatment_ranking)?;
     Ok(described)
 }

@@ -28,7 +28,7 @@ class PlanSink(Protocol):
     """What the watcher needs of an engine; `ra_guard._core.Engine` is one."""
 
     def publish_plan(self, sealed: bytes) -> int: ...
-    def renew_lease(self) -> None: ...
+    def renew_lease(self, revision: int) -> bool: ...
     def plan_revision(self) -> int: ...
     def plan_age_s(self) -> float | None: ...
 
@@ -128,7 +128,7 @@ class PlanWatcher:
                 self._engine.publish_plan(sealed)
                 self._swapped = sealed
             else:
-                self._engine.renew_lease()
+                self._engine.renew_lease(self._engine.plan_revision())
             self._report_if_due(REPORT_EVERY if not swap else timedelta(0))
             return self._engine.plan_revision()
 

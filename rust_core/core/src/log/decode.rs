@@ -1,11 +1,16 @@
 //! One record read in place, from bytes that nothing vouches for. FORMAT.md has the bytes.
 
 use zerocopy::little_endian::{F32, U16};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::LogError;
-use super::record::{HAS_COLUMNS, HAS_POOL, HAS_QUERY_VECTOR, HAS_STATES, Header, ScoreColumns, VERSION};
-use crate::assign::Arm;
+use super::record::{
+    Extension, HAS_COLUMNS, HAS_POOL, HAS_QUERY_VECTOR, HAS_STATES, HAS_TEAMS, HAS_TREATMENT_RANKING, Header,
+    ScoreColumns, VERSION,
+};
+use crate::assign::{Arm, ServedArm};
+use crate::interleave::Team;
+use crate::plan::Mode;
 use crate::score::Weights;
 use crate::wire::{Reason, Status};
 
@@ -14,6 +19,8 @@ use crate::wire::{Reason, Status};
 pub struct Record<'a> {
     /// When the call was answered.
     pub unix_ns: u64,
+    /// What was done for enrolled users; `None` without a plan.
+    pub mode: Option<Mode>,
     /// The serialised request.
     pub request: &'a [u8],
     /// How many candidates there were.
@@ -23,7 +30,7 @@ pub struct Record<'a> {
     /// By the hash alone.
     pub assigned_arm: Option<Arm>,
     /// What was served.
-    pub served_arm: Option<Arm>,
+    pub served_arm: Option<ServedArm>,
     /// How the ranking came about.
     pub status: Status,
     /// Why it is the baseline.
@@ -44,8 +51,12 @@ pub struct Record<'a> {
     pub states: Option<&'a [u8]>,
     /// The terms and the score.
     pub columns: Option<ScoreColumns<Column<'a>>>,
-    /// Baseline positions, best first, each below `candidates`.
+    /// What was served: baseline positions, best first, each below `candidates`.
     pub ranking: Positions<'a>,
+    /// Whose pick each of the ranking is, where the orders were interleaved.
+    pub teams: Option<Teams<'a>>,
+    /// Treatment's order, where something else was served.
+    pub treatment_ranking: Option<Positions<'a>>,
 }
 
 /// Floats of a record, exact to the bit.
@@ -57,6 +68,11 @@ impl<'a> Column<'a> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + Clone + use<'a> {
         self.0.iter().map(|value| value.get())
     }
+
+    /// The values as they lie in the record, little-endian.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// Positions of a record's ranking.
@@ -67,6 +83,22 @@ impl<'a> Positions<'a> {
     /// The positions in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = u16> + Clone + use<'a> {
         self.0.iter().map(|position| position.get())
+    }
+}
+
+/// Teams of a record, one for each of its ranking.
+#[derive(Debug, Clone, Copy)]
+pub struct Teams<'a>(&'a [u8]);
+
+impl<'a> Teams<'a> {
+    /// The teams in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Team> + Clone + use<'a> {
+        self.0.iter().map(|&team| if team == Team::Control as u8 { Team::Control } else { Team::Treatment })
+    }
+
+    /// The teams by number.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0
     }
 }
 
@@ -99,6 +131,10 @@ impl<'a> Record<'a> {
         let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| bad("header", bytes.len(), "96 bytes"))?;
         header.check()?;
         let mut parts = Parts(rest);
+        let (mode, treatment_ranked) = match header.version {
+            1 => (header.mode_of_version_1(), 0),
+            _ => parts.extension()?,
+        };
         let candidates = usize::from(header.candidates.get());
         let has = |flag: u8| header.flags & flag != 0;
         let record = Self {
@@ -111,12 +147,17 @@ impl<'a> Record<'a> {
             pool: parts.take_if(has(HAS_POOL), |parts| parts.pool(candidates, header.pool_bytes.get() as usize))?,
             states: parts.take_if(has(HAS_STATES), |parts| parts.take("states", candidates))?,
             columns: parts.take_if(has(HAS_COLUMNS), |parts| parts.columns(candidates))?,
-            ranking: parts.ranking(header.ranked.get().into(), candidates)?,
+            ranking: parts.ranking("ranking", header.ranked.get().into(), candidates)?,
+            teams: parts.take_if(has(HAS_TEAMS), |parts| parts.teams(header.ranked.get().into()))?,
+            treatment_ranking: parts.take_if(has(HAS_TREATMENT_RANKING), |parts| {
+                parts.ranking("treatment ranking", treatment_ranked, candidates)
+            })?,
             candidates,
+            mode,
             assigned_arm: Arm::from_wire(header.assigned_arm),
-            served_arm: Arm::from_wire(header.served_arm),
+            served_arm: ServedArm::from_wire(header.served_arm),
             status: Status::from_wire(header.status).ok_or_else(|| bad("status", header.status, "1..3"))?,
-            reason: Reason::from_wire(header.reason).ok_or_else(|| bad("reason", header.reason, "0..9"))?,
+            reason: Reason::from_wire(header.reason).ok_or_else(|| bad("reason", header.reason, "0..10"))?,
             plan_revision: header.plan_revision.get(),
             generation: header.generation.get(),
             space: header.space()?,
@@ -129,12 +170,18 @@ impl<'a> Record<'a> {
 
 impl Header {
     fn check(&self) -> Result<(), LogError> {
-        let known = HAS_POOL | HAS_COLUMNS | HAS_STATES | HAS_QUERY_VECTOR;
+        let of_version_1 = HAS_POOL | HAS_COLUMNS | HAS_STATES | HAS_QUERY_VECTOR;
+        // What a version does not know is damage in its records.
+        let (flags, (served, arms), (reason, reasons)) = match self.version {
+            1 => (of_version_1, (3, "0..3"), (9, "0..9")),
+            _ => (of_version_1 | HAS_TEAMS | HAS_TREATMENT_RANKING, (4, "0..4"), (10, "0..10")),
+        };
         let fields = [
-            ("version", self.version == VERSION, self.version, "1"),
-            ("flags", self.flags & !known == 0, self.flags, "known flags"),
+            ("version", (1..=VERSION).contains(&self.version), self.version, "1..2"),
+            ("flags", self.flags & !flags == 0, self.flags, "known flags"),
             ("assigned arm", self.assigned_arm <= 3, self.assigned_arm, "0..3"),
-            ("served arm", self.served_arm <= 3, self.served_arm, "0..3"),
+            ("served arm", self.served_arm <= served, self.served_arm, arms),
+            ("reason", self.reason <= reason, self.reason, reasons),
         ];
         match fields.into_iter().find(|(_, holds, ..)| !holds) {
             Some((field, _, found, wanted)) => Err(bad(field, found, wanted)),
@@ -147,6 +194,11 @@ impl Header {
             [0, ..] => Ok(""),
             _ => text("space", &self.space),
         }
+    }
+
+    /// Everything was A/B then.
+    fn mode_of_version_1(&self) -> Option<Mode> {
+        (self.plan_revision.get() != 0).then_some(Mode::Ab)
     }
 
     fn weights(&self) -> Weights {
@@ -201,10 +253,32 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn ranking(&mut self, ranked: usize, candidates: usize) -> Result<Positions<'a>, LogError> {
-        let positions: &[U16] = self.take("ranking", ranked)?;
+    fn extension(&mut self) -> Result<(Option<Mode>, usize), LogError> {
+        let (extension, rest) = Extension::ref_from_prefix(self.0)
+            .map_err(|_| bad("header", self.0.len(), "8 bytes after the first 96"))?;
+        self.0 = rest;
+        let mode = match extension.mode {
+            0 => None,
+            number => Some(Mode::from_wire(number.into()).ok_or_else(|| bad("mode", number, "0..3"))?),
+        };
+        if let Some(&found) = extension.zeros.iter().find(|&&byte| byte != 0) {
+            return Err(bad("zeros", found, "0"));
+        }
+        Ok((mode, extension.treatment_ranked.get().into()))
+    }
+
+    fn teams(&mut self, ranked: usize) -> Result<Teams<'a>, LogError> {
+        let teams: &[u8] = self.take("teams", ranked)?;
+        match teams.iter().find(|&&team| Team::from_wire(team).is_none()) {
+            Some(&team) => Err(bad("teams", team, "1..2")),
+            None => Ok(Teams(teams)),
+        }
+    }
+
+    fn ranking(&mut self, field: &'static str, ranked: usize, candidates: usize) -> Result<Positions<'a>, LogError> {
+        let positions: &[U16] = self.take(field, ranked)?;
         match positions.iter().find(|position| usize::from(position.get()) >= candidates) {
-            Some(position) => Err(bad("ranking", position.get(), "positions of candidates")),
+            Some(position) => Err(bad(field, position.get(), "positions of candidates")),
             None => Ok(Positions(positions)),
         }
     }

@@ -29,7 +29,7 @@ pub use accounts::Dropped;
 pub use candidates::{CandidateLog, LogCounters};
 pub use columns::{ColumnBuffers, columns_of, read_columns};
 pub use counts::{ByArm, Counts, Writing, read_counts};
-pub use decode::{Column, PoolIds, Positions, Record};
+pub use decode::{Column, PoolIds, Positions, Record, Teams};
 pub use error::LogError;
 pub use feedback::{FeedbackCounters, FeedbackLog, FeedbackRecord};
 pub use read::{Ending, Records, Segment, SegmentFile, read_segment};

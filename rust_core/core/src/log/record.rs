@@ -3,21 +3,27 @@
 use zerocopy::little_endian::{F32, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::assign::Arm;
+use crate::assign::{Arm, ServedArm};
+use crate::interleave::Team;
+use crate::plan::Mode;
 use crate::score::Weights;
 use crate::wire::{Candidates, Reason, Status};
 
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 pub(super) const HAS_POOL: u8 = 1;
 pub(super) const HAS_COLUMNS: u8 = 2;
 pub(super) const HAS_STATES: u8 = 4;
 pub(super) const HAS_QUERY_VECTOR: u8 = 8;
+pub(super) const HAS_TEAMS: u8 = 16;
+pub(super) const HAS_TREATMENT_RANKING: u8 = 32;
 
 /// What a record is made of. Columns and states have one value for each candidate, in baseline order.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordFields<'a> {
     /// When the call was answered.
     pub unix_ns: u64,
+    /// What is done for enrolled users; `None` without a plan.
+    pub mode: Option<Mode>,
     /// The serialised request, verbatim.
     pub request: &'a [u8],
     /// How many candidates there were.
@@ -27,7 +33,7 @@ pub struct RecordFields<'a> {
     /// By the hash alone; `None` without a plan.
     pub assigned_arm: Option<Arm>,
     /// What was served.
-    pub served_arm: Option<Arm>,
+    pub served_arm: Option<ServedArm>,
     /// How the ranking came about.
     pub status: Status,
     /// Why it is the baseline.
@@ -48,8 +54,12 @@ pub struct RecordFields<'a> {
     pub states: &'a [u8],
     /// The terms and the score; `None` when nothing was scored.
     pub columns: Option<ScoreColumns<&'a [f32]>>,
-    /// Baseline positions, best first.
+    /// What was served: baseline positions, best first.
     pub ranking: &'a [u32],
+    /// Whose pick each of the ranking is; empty where nothing was interleaved.
+    pub teams: &'a [Team],
+    /// Treatment's order where something else was served; empty otherwise.
+    pub treatment_ranking: &'a [u32],
 }
 
 /// The terms of the score and the score itself, NaN where missing.
@@ -63,6 +73,7 @@ pub struct ScoreColumns<C> {
     pub score: C,
 }
 
+/// What every version begins with.
 #[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Header {
@@ -85,11 +96,21 @@ pub(super) struct Header {
     pub(super) pool_bytes: U32,
 }
 
+/// What version 2 adds.
+#[derive(Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Extension {
+    pub(super) mode: u8,
+    pub(super) zeros: [u8; 5],
+    pub(super) treatment_ranked: U16,
+}
+
 impl RecordFields<'_> {
     /// Replaces the contents of `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.header().as_bytes());
+        out.extend_from_slice(self.extension().as_bytes());
         out.extend_from_slice(self.request);
         out.extend_from_slice(self.experiment_key.as_bytes());
         append_floats(out, self.query_vector);
@@ -106,6 +127,9 @@ impl RecordFields<'_> {
             }
         }
         append_positions(out, self.ranking);
+        debug_assert!(self.teams.is_empty() || self.teams.len() == self.ranking.len());
+        out.extend_from_slice(self.teams.as_bytes());
+        append_positions(out, self.treatment_ranking);
     }
 
     fn header(&self) -> Header {
@@ -119,7 +143,9 @@ impl RecordFields<'_> {
             flags: flag(self.pool.is_some(), HAS_POOL)
                 | flag(self.columns.is_some(), HAS_COLUMNS)
                 | flag(!self.states.is_empty(), HAS_STATES)
-                | flag(!self.query_vector.is_empty(), HAS_QUERY_VECTOR),
+                | flag(!self.query_vector.is_empty(), HAS_QUERY_VECTOR)
+                | flag(!self.teams.is_empty(), HAS_TEAMS)
+                | flag(!self.treatment_ranking.is_empty(), HAS_TREATMENT_RANKING),
             assigned_arm: self.assigned_arm.map_or(0, |arm| arm as u8),
             served_arm: self.served_arm.map_or(0, |arm| arm as u8),
             status: self.status as u8,
@@ -137,9 +163,20 @@ impl RecordFields<'_> {
             pool_bytes: U32::new(self.pool.map_or(0, |pool| pool.iter().map(<[u8]>::len).sum::<usize>()) as u32),
         }
     }
+
+    fn extension(&self) -> Extension {
+        Extension {
+            mode: self.mode.map_or(0, |mode| mode as u8),
+            zeros: [0; 5],
+            treatment_ranked: U16::new(self.treatment_ranking.len() as u16),
+        }
+    }
 }
 
 impl<C: Copy> ScoreColumns<C> {
+    /// What the columns are called, in order.
+    pub const NAMES: [&'static str; 5] = ["cosine", "consistency", "contradiction", "prior", "score"];
+
     /// The columns as they stand in a record.
     pub fn in_order(&self) -> [C; 5] {
         [self.cosine, self.consistency, self.contradiction, self.prior, self.score]

@@ -2,7 +2,7 @@
 
 use super::candidates::Candidates;
 use super::writer::Writer;
-use crate::assign::Arm;
+use crate::assign::{Arm, ServedArm};
 use crate::detection::Detection;
 use crate::score::{ExpectationSource, Weights};
 
@@ -42,6 +42,8 @@ pub enum Reason {
     ModelMismatch = 8,
     /// A fault of the server.
     Internal = 9,
+    /// The reranked order was computed and logged, and nobody is served it.
+    Shadow = 10,
 }
 
 impl Status {
@@ -56,7 +58,7 @@ impl Status {
 
 impl Reason {
     /// Every reason, in the order of its number on the wire.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::None,
         Self::Control,
         Self::NotEnrolled,
@@ -67,7 +69,12 @@ impl Reason {
         Self::NoFeatures,
         Self::ModelMismatch,
         Self::Internal,
+        Self::Shadow,
     ];
+
+    /// Reasons that calls may end with by what is known outside the core, at whatever step they are.
+    pub const FROM_OUTSIDE: [Self; 5] =
+        [Self::Deadline, Self::Overload, Self::NoFeatures, Self::ModelMismatch, Self::Internal];
 
     /// The reason of a number on the wire.
     pub fn from_wire(number: u8) -> Option<Self> {
@@ -98,7 +105,7 @@ pub struct ResponseFields<'a> {
     /// By the hash alone; `None` where no plan could assign.
     pub assigned_arm: Option<Arm>,
     /// What the user is served.
-    pub served_arm: Option<Arm>,
+    pub served_arm: Option<ServedArm>,
     /// How the ranking came about.
     pub status: Status,
     /// Why it is the baseline.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use prost::Message;
 use ra_guard_core::kernel::Kernel;
+use ra_guard_core::plan::Mode;
 use ra_guard_core::rerank::{Call, Scratch};
 use ra_guard_core::shard::Dtype;
 
@@ -48,11 +49,14 @@ fn allocations(bench: &Bench, candidates: usize, scratch: &mut Scratch) -> usize
 
 #[test]
 fn candidates_cost_no_allocation() {
-    for dtype in Dtype::ALL {
-        let (bench, mut scratch) = (Bench::new(dtype, Kernel::detect(), None), Scratch::default());
+    for (dtype, mode) in Dtype::ALL.into_iter().flat_map(|dtype| Mode::ALL.map(|mode| (dtype, mode))) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Some(Bench::log(&folder));
+        let (bench, mut scratch) = (Bench::new(dtype, Kernel::detect(), log), Scratch::default());
+        bench.publish(|plan| plan.mode = mode as i32);
         allocations(&bench, 60, &mut scratch);
         let (few, many) = (allocations(&bench, 2, &mut scratch), allocations(&bench, 60, &mut scratch));
-        assert_eq!(few, many, "{dtype:?}");
-        assert!(many <= 2, "{dtype:?}: the request's and the user's id are copied out, found {many}");
+        assert_eq!(few, many, "{dtype:?} {mode:?}");
+        assert!(many <= 2, "{dtype:?} {mode:?}: the request's and the user's id are copied out, found {many}");
     }
 }

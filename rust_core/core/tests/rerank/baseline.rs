@@ -1,7 +1,7 @@
 //! Every way to the baseline has its reason, and only a caller's mistake is an error.
 
 use prost::Message;
-use ra_guard_core::assign::Arm;
+use ra_guard_core::assign::{Arm, ServedArm};
 use ra_guard_core::kernel::Kernel;
 use ra_guard_core::rerank::{Call, Outcome, Scratch};
 use ra_guard_core::shard::Dtype;
@@ -19,7 +19,7 @@ fn treatment_is_reranked_and_says_what_was_scored() {
     let bench = bench();
     let (answered, response) = bench.answer(&bench.request());
     assert_eq!((answered.status, answered.reason), (Status::Partial, Reason::None), "some rows lack a feature");
-    assert_eq!((answered.assigned, answered.served), (Some(Arm::Treatment), Some(Arm::Treatment)));
+    assert_eq!((answered.assigned, answered.served), (Some(Arm::Treatment), Some(ServedArm::Treatment)));
     let mut ranking = response.ranking.clone();
     ranking.sort_unstable();
     assert_eq!(ranking, (0..60).collect::<Vec<_>>(), "every candidate once");
@@ -51,7 +51,7 @@ fn control_and_strangers_keep_the_baseline() {
         let mut request = bench.request();
         request.user_id = bench.user(buckets);
         let (answered, response) = bench.answer(&request);
-        assert_eq!((answered.assigned, answered.served), (Some(arm), Some(arm)));
+        assert_eq!((answered.assigned, answered.served), (Some(arm), Some(arm.into())));
         assert_eq!((answered.status, answered.reason), (Status::Baseline, reason));
         assert_eq!(response.ranking, (0..60).collect::<Vec<_>>());
         assert!(response.scores.is_empty(), "a baseline has no scores");
@@ -65,7 +65,7 @@ fn the_killswitch_comes_before_everything() {
     let (answered, _) = bench.answer(&bench.request());
     assert_eq!(
         (answered.reason, answered.assigned, answered.served),
-        (Reason::Killed, Some(Arm::Treatment), Some(Arm::Control))
+        (Reason::Killed, Some(Arm::Treatment), Some(ServedArm::Control))
     );
 }
 
@@ -76,7 +76,7 @@ fn treatment_ends_with_the_lease_and_returns_with_contact() {
     assert_eq!(bench.reason(&bench.request()), Reason::None, "the lease's last nanosecond");
     bench.clock.0.set(bench.clock.0.get() + 1);
     assert_eq!(bench.reason(&bench.request()), Reason::LeaseExpired);
-    bench.engine.plan.renew(bench.clock.0.get());
+    assert!(bench.engine.plan.renew(bench.engine.plan.revision(), bench.clock.0.get()));
     assert_eq!(bench.reason(&bench.request()), Reason::None);
 }
 

@@ -1,7 +1,7 @@
 //! The same request gives the same ranking and the same score bits: on any thread, any kernel, after a restart.
 
 use ra_guard_core::kernel::Kernel;
-use ra_guard_core::log::{CandidateLog, LogSettings, Record, read_segment};
+use ra_guard_core::log::Record;
 use ra_guard_core::rerank::Scratch;
 use ra_guard_core::shard::Dtype;
 
@@ -64,21 +64,13 @@ fn buffers_remember_nothing() {
 #[test]
 fn the_log_holds_what_was_answered() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = LogSettings {
-        folder: folder.path().to_path_buf(),
-        writer: "test".into(),
-        queue_bytes: 1 << 20,
-        segment_bytes: 1 << 20,
-    };
-    let bench = Bench::new(Dtype::F16, Kernel::detect(), Some(CandidateLog::start(settings).expect("a log")));
+    let bench = Bench::new(Dtype::F16, Kernel::detect(), Some(Bench::log(&folder)));
     let (_, response) = bench.answer(&bench.request());
     let mut stranger = bench.request();
     stranger.user_id = bench.user(0..5000);
     bench.publish(|plan| plan.ramp_bp = 0);
     bench.answer(&stranger);
-    bench.engine.log().expect("a log").flush().expect("on disk");
-    let segment = std::fs::read_dir(folder.path()).expect("a folder").next().expect("a segment").expect("an entry");
-    let records = read_segment(&segment.path()).expect("an intact segment");
+    let records = bench.records(&folder);
     assert_eq!(records.len(), 1, "a user who is not enrolled leaves no record");
     let record = Record::decode(&records[0]).expect("a record");
     assert_eq!(record.ranking.iter().map(u32::from).collect::<Vec<_>>(), response.ranking);

@@ -7,4 +7,6 @@ mod allocation;
 mod baseline;
 mod determinism;
 mod fixture;
+mod modes;
 mod reference;
+mod replay;

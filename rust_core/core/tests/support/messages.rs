@@ -132,6 +132,14 @@ pub struct Plan {
     pub domain_weights: Vec<DomainWeights>,
     #[prost(string, repeated, tag = "9")]
     pub spaces: Vec<String>,
+    #[prost(int32, tag = "10")]
+    pub mode: i32,
+    #[prost(uint32, tag = "11")]
+    pub epoch: u32,
+    #[prost(uint32, tag = "12")]
+    pub feedback_window_s: u32,
+    #[prost(uint32, tag = "13")]
+    pub retention_days: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
