@@ -266,6 +266,10 @@ def test_nothing_is_said_of_runs_that_are_not_here_whole_or_have_no_counts() -> 
         losses = computed([call(1)], [], [partial]).losses
         assert (losses.partial_runs, [loss.lost for loss in losses.arms]) == (1, [0, 0, 0, 0])
     assert computed([call(1)], []).losses.uncounted_runs == 1
+    outrun = computed([call(1)], [], [run("0", ended=True, segments=1, offered=(0, 0, 9, 9))]).losses
+    behind = computed([call(1)], [], [run("0", ended=False, segments=1, offered=(0, 0, 9, 9))]).losses
+    assert (behind.living_runs, [loss.unsettled for loss in behind.arms]) == (1, [0, 0, 9, 9])
+    assert (outrun.outrun_runs, [loss.lost for loss in outrun.arms]) == (1, [0, 0, 0, 0])
 
 
 def test_runs_of_other_experiments_are_theirs() -> None:

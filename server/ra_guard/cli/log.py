@@ -25,9 +25,9 @@ from ra_guard.cli.log_tables import exposure_tables
 from ra_guard.cli.terminal import result_console
 from ra_guard.config import Settings, load
 from ra_guard.logs.exposures import exposures
-from ra_guard.logs.layout import SEALED, Kind, day_prefix, header_of, parsed_day
+from ra_guard.logs.layout import SEALED, Kind, header_of, parsed_day
 from ra_guard.logs.loop import ShipLoop, Upkeep
-from ra_guard.logs.objects import StoredObjects
+from ra_guard.logs.objects import StoredObjects, segments_of
 from ra_guard.logs.parquet import LogReader, Span, export
 from ra_guard.logs.parquet import Progress as Exported
 from ra_guard.logs.plans import StoredPlans, longest_retention_days
@@ -253,8 +253,8 @@ def _segments(target: str, objects: StoredObjects) -> Iterator[AbstractContextMa
     elif path.exists():
         yield nullcontext(path)
     else:
-        keys = (listed.key for listed in objects.under(day_prefix(Kind.CANDIDATES, parsed_day(target))))
-        yield from (objects.local_copy(key) for key in sorted(keys) if key.endswith(SEALED))
+        shipped = segments_of(objects, Kind.CANDIDATES, parsed_day(target))
+        yield from (objects.local_copy(listed.key) for listed in shipped)
 
 
 @contextmanager

@@ -61,15 +61,20 @@ def _feedback_table(feedback: FeedbackCounts) -> Table:
 
 
 def _losses_table(losses: Losses) -> Table:
+    unsaid = {
+        "in part here": losses.partial_runs,
+        "without counts": losses.uncounted_runs,
+        "ahead of their counts": losses.outrun_runs,
+    }
     runs = f"{losses.ended_runs} ended runs, {losses.living_runs} living"
-    unsaid = f"; not judged: {losses.partial_runs} runs in part here, {losses.uncounted_runs} without counts"
+    not_judged = ", ".join(f"{number} {why}" for why, number in unsaid.items() if number)
     table = Table(
         "assigned arm",
         "offered to the log",
         "sealed",
         "lost",
         "on their way or lost",
-        caption=runs + (unsaid if losses.partial_runs or losses.uncounted_runs else ""),
+        caption=f"{runs}; not judged: {not_judged}" if not_judged else runs,
         caption_justify="left",
     )
     for arm in losses.arms:

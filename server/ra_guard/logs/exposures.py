@@ -4,6 +4,7 @@ Reads the Parquet of an export through DuckDB. FORMAT.md defines every word used
 is, and what late, waiting, unknown, ambiguous and duplicate mean. Each event is counted under exactly one of them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -107,6 +108,8 @@ class Losses:
     """Of which not every segment is in this export: nothing is said of them."""
     uncounted_runs: int
     """That have records and no counts."""
+    outrun_runs: int
+    """That sealed more than their counts say: their machine died with them, and nothing is said of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,28 +200,24 @@ def _feedback(fates: Mapping[str, int]) -> FeedbackCounts:
 
 
 def _losses(runs: Iterable[Any]) -> Losses:
-    offered, sealed, lost, unsettled = (dict.fromkeys(list(Arm)[:4], 0) for _ in range(4))
-    ended_runs = living_runs = partial_runs = uncounted_runs = 0
-    for ended, whole, *numbers in runs:
-        if ended is None:
-            uncounted_runs += 1
+    arms = list(Arm)[:4]
+    offered, sealed, lost, unsettled = (dict.fromkeys(arms, 0) for _ in range(4))
+    judged = Counter[str]()
+    for fate, *numbers in runs:
+        judged[fate] += 1
+        if fate not in {"ended", "living"}:
             continue
-        if not whole:
-            partial_runs += 1
-            continue
-        ended_runs += bool(ended)
-        living_runs += not ended
-        for arm in offered:
-            offered[arm] += numbers[arm]
-            sealed[arm] += numbers[arm + len(offered)]
-            missing = max(0, numbers[arm] - numbers[arm + len(offered)])
-            (lost if ended else unsettled)[arm] += missing
+        for arm, of_arm, sealed_of_arm in zip(arms, numbers[: len(arms)], numbers[len(arms) :], strict=True):
+            offered[arm] += of_arm
+            sealed[arm] += sealed_of_arm
+            (lost if fate == "ended" else unsettled)[arm] += max(0, of_arm - sealed_of_arm)
     return Losses(
-        tuple(ArmLoss(arm, offered[arm], sealed[arm], lost[arm], unsettled[arm]) for arm in offered),
-        ended_runs,
-        living_runs,
-        partial_runs,
-        uncounted_runs,
+        tuple(ArmLoss(arm, offered[arm], sealed[arm], lost[arm], unsettled[arm]) for arm in arms),
+        ended_runs=judged["ended"],
+        living_runs=judged["living"],
+        partial_runs=judged["partial"],
+        uncounted_runs=judged["uncounted"],
+        outrun_runs=judged["outrun"],
     )
 
 

@@ -92,10 +92,18 @@ CROSSOVER_SQL: Final = """
     GROUP BY epoch
 """
 
-# A run takes part when it logged for this experiment, or logged nothing that says for whom.
+# A run takes part when it logged for this experiment, or logged nothing that says for whom. A living run's counts may be
+# a pass behind its segments; an ended run's only when its machine died with it.
 LOSSES_SQL: Final = """
-    SELECT counts.ended,
-        counts.whole AND coalesce(sealed.segments, 0) = counts.segments,
+    SELECT
+        CASE
+            WHEN counts.ended IS NULL THEN 'uncounted'
+            WHEN NOT counts.whole OR coalesce(sealed.segments, 0) <> counts.segments THEN 'partial'
+            WHEN NOT counts.ended THEN 'living'
+            WHEN unassigned > offered_unassigned OR control > offered_control OR treatment > offered_treatment
+                OR not_enrolled > offered_not_enrolled THEN 'outrun'
+            ELSE 'ended'
+        END,
         offered_unassigned, offered_control, offered_treatment, offered_not_enrolled,
         coalesce(unassigned, 0), coalesce(control, 0), coalesce(treatment, 0), coalesce(not_enrolled, 0)
     FROM counts FULL JOIN (

@@ -24,7 +24,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from ra_guard.logs.durable import sync
 from ra_guard.logs.errors import BadObjectsUrl, NoSuchObject, ObjectsDenied, ObjectsFull, ObjectsUnreachable
-from ra_guard.logs.layout import Kind, day_of
+from ra_guard.logs.layout import SEALED, Kind, day_of, day_prefix
 
 REQUEST_TIMEOUT: Final = timedelta(seconds=60)
 """One request: a whole segment goes up in it."""
@@ -78,6 +78,12 @@ class Objects(Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already is no error."""
+
+
+def segments_of(objects: Objects, kind: Kind, day: date) -> list[Listed]:
+    """The segments of one day, by name, and so by writer and time."""
+    listed = (each for each in objects.under(day_prefix(kind, day)) if each.key.endswith(SEALED))
+    return sorted(listed, key=lambda each: each.key)
 
 
 class StoredObjects:

@@ -35,10 +35,9 @@ from ra_guard.logs.layout import (
     SEALED,
     Kind,
     Run,
-    day_prefix,
     segment_of,
 )
-from ra_guard.logs.objects import Listed, Objects
+from ra_guard.logs.objects import Listed, Objects, segments_of
 from ra_guard.logs.plans import shipped_plans
 
 PLANS_FILE: Final = "plans.parquet"
@@ -105,8 +104,7 @@ def export(
         for kind in Kind
         for day in objects.days(kind)
         if span.holds(day)
-        for listed in objects.under(day_prefix(kind, day))
-        if listed.key.endswith(SEALED)
+        for listed in segments_of(objects, kind, day)
     ]
     total = sum(listed.size for _, _, listed in work)
     exported = already = rows = done = 0
@@ -162,10 +160,7 @@ def _runs(objects: Objects, reader: LogReader, refused: list[str]) -> Iterator[R
     """Every run that has counts; the ended ones by their last word."""
     days = objects.days(Kind.CANDIDATES)
     segments = Counter(
-        segment_of(listed.key).run
-        for day in days
-        for listed in objects.under(day_prefix(Kind.CANDIDATES, day))
-        if listed.key.endswith(SEALED)
+        segment_of(listed.key).run for day in days for listed in segments_of(objects, Kind.CANDIDATES, day)
     )
     seen: set[Run] = set()
     for listed in sorted(_counts_files(objects), key=lambda listed: listed.key.startswith(LIVE_COUNTS_PREFIX)):
