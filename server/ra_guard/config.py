@@ -134,7 +134,7 @@ class Log(Section):
     segment_bytes: Annotated[int, Field(ge=65_536, le=1 << 30)]
     segment_s: Annotated[float, Field(ge=1, le=86_400)]
     objects: str
-    ship_s: Annotated[float, Field(ge=0.1, le=3600)]
+    ship_s: Annotated[float, Field(ge=0, le=3600)]
     verify_share: Annotated[float, Field(ge=0, le=1)]
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,22 +17,20 @@ from typing import Annotated, Any, Final
 import cyclopts
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from structlog.typing import FilteringBoundLogger
 
 from ra_guard import _core
 from ra_guard.cli.log_tables import exposure_tables
 from ra_guard.cli.terminal import result_console
-from ra_guard.config import Settings, load
+from ra_guard.config import load
 from ra_guard.logs.exposures import exposures
 from ra_guard.logs.layout import SEALED, Kind, header_of, parsed_day
-from ra_guard.logs.loop import ShipLoop, Upkeep
 from ra_guard.logs.objects import StoredObjects, segments_of
 from ra_guard.logs.parquet import LogReader, Span, export
 from ra_guard.logs.parquet import Progress as Exported
-from ra_guard.logs.plans import StoredPlans, longest_retention_days
-from ra_guard.logs.retention import Clocks, ExportedDays, ObjectDays, Retention
-from ra_guard.logs.ship import Folders, Shipper, Workers
-from ra_guard.logs.verify import NOTHING, Finding, Outcome, ReplaySampler, SegmentReader, Verifier
+from ra_guard.logs.plans import longest_retention_days
+from ra_guard.logs.retention import ExportedDays, ObjectDays, Retention
+from ra_guard.logs.verify import NOTHING, Outcome
+from ra_guard.shipper import CLOCKS, serve, ship_loop, verifier_of
 from ra_guard.telemetry.log import configure_logging
 
 app = cyclopts.App(name="log", help="Ship, export, count and verify what was logged.")
@@ -60,14 +57,13 @@ def ship_logs(*, once: Flag = False, config: Path | None = None, as_json: Json =
     """
     settings = load(config)
     log = configure_logging(settings.log.level, process="log-ship")
-    loop = ship_loop(settings, log)
     if not once:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        loop.run(stop, settings.log.ship_s)
+        serve(settings, log, stop)
         return 0
-    report = loop.run_once()
+    report = ship_loop(settings, log).run_once()
     if as_json:
         print(json.dumps(_plain(report)))
     else:
@@ -160,7 +156,7 @@ def verify(target: str, *, gallery: Path | None = None, config: Path | None = No
     """
     settings = load(config)
     objects = StoredObjects.open(settings.objects_url)
-    verifier = _verifier(settings, gallery or settings.gallery_dir, objects)
+    verifier = verifier_of(settings, gallery or settings.gallery_dir, objects)
     found = NOTHING
     for segment in _segments(target, objects):
         with segment as path:
@@ -207,41 +203,6 @@ def apply_retention(
         for day, number in report.deleted.items():
             print(f"deleted {day}: {number} files")
     return FAILED if report.refused else 0
-
-
-CLOCKS: Final = Clocks(lambda: datetime.now(UTC), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-
-
-def ship_loop(settings: Settings, log: FilteringBoundLogger) -> ShipLoop:
-    """Everything that the process which ships is made of."""
-    objects = StoredObjects.open(settings.objects_url)
-
-    def report(finding: Finding) -> None:
-        log.error("replay_differs" if finding.outcome is Outcome.DIFFERENT else "replay_failed", finding=str(finding))
-
-    verifier = _verifier(settings, settings.gallery_dir, objects)
-    share = settings.log.verify_share
-    sampler = ReplaySampler(verifier, share, report) if share > 0 else None
-    shipper = Shipper(
-        Folders(settings.candidate_log_dir, settings.feedback_log_dir, settings.plan_dir),
-        objects,
-        Workers(
-            recover=lambda folder: _core.recover_logs(str(folder)),
-            has_ended=lambda path: not _core.read_counts(str(path))["alive"],
-        ),
-        None if sampler is None else sampler.examine,
-    )
-    upkeep = Upkeep(
-        Retention([ObjectDays(objects), ExportedDays(settings.evidence_dir)], CLOCKS),
-        lambda: longest_retention_days(objects),
-        CLOCKS.steady_s,
-    )
-    return ShipLoop(shipper, sampler, upkeep, log)
-
-
-def _verifier(settings: Settings, gallery: Path, objects: StoredObjects) -> Verifier:
-    reader = SegmentReader(_core.read_log, _core.read_log_columns)
-    return Verifier(_core.Replay(str(gallery)), StoredPlans(settings.plan_dir, objects), reader)
 
 
 def _segments(target: str, objects: StoredObjects) -> Iterator[AbstractContextManager[Path]]:
