@@ -18,7 +18,7 @@ from ra_guard.experiments.control_store import (
     StoreGone,
     WriterLease,
 )
-from ra_guard.experiments.model import BadKey, ExperimentError, StaleRevision
+from ra_guard.experiments.errors import BadKey, ExperimentError, StaleRevision
 
 from tests.stand_ins.control_stores import KEY, START, TTL_S, acquired, entry, execute, record, run_out, stored
 

@@ -23,7 +23,7 @@ from ra_guard.experiments.control_store import (
     WriterLease,
 )
 from ra_guard.experiments.control_store.postgres import failure_of
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, entry, execute, new_database, record, stored
 from tests.stand_ins.postgres import PostgresServer

@@ -1,73 +1,14 @@
 """Several processes on one store: races, a writer that is killed, and one that wakes too late."""
 
 import itertools
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from ra_guard.experiments.control_store import ControlStore, WriterLease
+from ra_guard.experiments.control_store import ControlStore, StoreBusy, WriterLease
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, record, run_out, stored
+from tests.stand_ins.store_processes import Started
 
 pytest_plugins = ["tests.stand_ins.control_store_fixtures"]
-
-TREE = Path(__file__).parents[2]
-
-
-class StoreProcess:
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.stand_ins.store_process", *arguments],
-            cwd=TREE,
-            env={**os.environ, "PYTHONPATH": f"{TREE / 'server'}:{TREE}"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def heard(self) -> dict[str, object] | None:
-        """The next thing that it said; None when it has ended."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else None  # type: ignore[no-any-return]
-
-    def rest(self) -> list[dict[str, object]]:
-        return list(iter(self.heard, None))  # type: ignore[arg-type]
-
-    def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        self.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-
-Started = Callable[..., StoreProcess]
-
-
-@pytest.fixture
-def started() -> Iterator[Started]:
-    processes: list[StoreProcess] = []
-
-    def start(*arguments: str) -> StoreProcess:
-        processes.append(StoreProcess(*arguments))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.close()
 
 
 def test_of_two_processes_that_record_the_same_revision_one_wins(
@@ -133,3 +74,32 @@ def test_a_writer_that_wakes_after_it_was_replaced_is_refused(
     assert late.rest() == [{"refused": "LeaseLost"}]
     assert store.current(KEY) == stored(1)
     assert store.writer() == lease == WriterLease("heir", 2)
+
+
+def test_the_seat_of_a_process_that_is_killed_goes_to_another(store_url: str, started: Started) -> None:
+    first = started("sit", store_url, "first", "1.5")
+    assert first.heard() == {"term": 1}
+    second = started("sit", store_url, "second", "1.5")
+    first.kill()
+    assert second.heard() == {"term": 2}
+
+
+def test_a_seat_that_stood_still_hears_that_it_was_replaced(
+    store_url: str, store: ControlStore, started: Started
+) -> None:
+    """Its process was stopped for longer than the lease, and knows nothing of that."""
+    first = started("sit", store_url, "first", "1.5")
+    assert first.heard() == {"term": 1}
+    first.hold_still()
+    # A process that is stopped while it renews holds SQLite's lock: nothing can be done about the store until it goes
+    # on or ends, so the test begins again from there.
+    lease = None
+    while lease is None:
+        try:
+            lease = store.acquire("heir", TTL_S)
+        except StoreBusy:
+            first.let_go()
+            first.hold_still()
+    first.let_go()
+    assert first.heard() == {"term": None}
+    record(store, 1, lease)

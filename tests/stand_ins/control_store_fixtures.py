@@ -8,6 +8,7 @@ from ra_guard.experiments.control_store import ControlStore
 
 from tests.stand_ins.control_stores import new_database
 from tests.stand_ins.postgres import PostgresServer
+from tests.stand_ins.store_processes import Started, StoreProcess
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,17 @@ def opened() -> Iterator[Callable[[str], ControlStore]]:
 @pytest.fixture
 def store(store_url: str, opened: Callable[[str], ControlStore]) -> ControlStore:
     return opened(store_url)
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    """Starts processes and ends them with the test."""
+    processes: list[StoreProcess] = []
+
+    def start(*arguments: str, launcher: tuple[str, ...] = ()) -> StoreProcess:
+        processes.append(StoreProcess(*arguments, launcher=launcher))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()

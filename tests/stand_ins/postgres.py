@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 
 START_S = 60.0
+_UNPRIVILEGED = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+"""PostgreSQL refuses to run as root."""
 
 
 def binaries() -> Path:
@@ -34,9 +36,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, launcher: tuple[str, ...] = ()) -> None:
         self._folder = folder
-        self._launcher = launcher
-        # PostgreSQL refuses to run as root. A launcher sees to that itself.
-        self._user, self._group = ("nobody", "nogroup") if os.geteuid() == 0 and not launcher else (None, None)
+        self._launcher = (*launcher, *_UNPRIVILEGED) if os.geteuid() == 0 else launcher
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         folder.mkdir(parents=True)
@@ -64,8 +64,6 @@ class PostgresServer:
                 [*self._launcher, str(binaries() / "postgres"), "-D", str(self._folder), *arguments],
                 stdout=log,
                 stderr=log,
-                user=self._user,
-                group=self._group,
             )
         deadline = time.monotonic() + START_S
         while not self._answers():
@@ -139,5 +137,5 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [*self._launcher, str(binaries() / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, user=self._user, group=self._group)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-
 BALLAST_BYTES = 4 << 20
 
 
 def on_small_disk(folder: Path, *, megabytes: int) -> tuple[str, ...]:
-    """A launcher: what is started through it, as nobody, sees a small file system at ``folder``.
+    """A launcher: what is started through it sees a small file system at ``folder``.
 
-    There it owns ``space/``, beside a ballast that `make_room` takes away.
+    There is ``space/``, which nobody owns, beside a ballast that `make_room` takes away.
     """
     folder.mkdir(exist_ok=True)
     script = (
         f"mountpoint -q '{folder}' || mount -t tmpfs -o size={megabytes}M none '{folder}'; "
         f"mkdir -p '{folder}/space' && chown nobody '{folder}/space' && "
         f"head -c {BALLAST_BYTES} /dev/zero > '{folder}/ballast' && "
-        'exec setpriv --reuid=nobody --regid=nogroup --clear-groups "$0" "$@"'
+        'exec "$0" "$@"'
     )
     return ("unshare", "--mount", "sh", "-c", script)
 
@@ -32,7 +31,7 @@ def make_room(process: int, folder: Path) -> None:
 
 
 def _can_mount() -> bool:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "mount"))):
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "mount"))):
         return False
     tried = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0

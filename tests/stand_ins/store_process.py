@@ -6,10 +6,13 @@ Says one JSON line for each thing that happened, and waits for a line on standar
 import json
 import os
 import sys
+import threading
+from collections.abc import Callable
 
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.control_store import ControlStore, WriterLease
-from ra_guard.experiments.model import StaleRevision
+from ra_guard.experiments.errors import StaleRevision
+from ra_guard.experiments.seat import WriterSeat
 
 from tests.stand_ins.control_stores import KEY, acquired, entry, record, stored
 
@@ -71,10 +74,61 @@ def write_late(store: ControlStore, holder: str, ttl_s: str) -> None:
         say(refused=error.variant)
 
 
+def sit(store: ControlStore, holder: str, ttl_s: str) -> None:
+    """Keeps the writer's seat, and says each change, until it is ended."""
+
+    def told(lease: WriterLease | None) -> None:
+        say(term=lease.term if lease else None)
+
+    WriterSeat(store, holder, wait=threading.Event().wait, told=told, ttl_s=float(ttl_s)).run()
+
+
+def fill(store: ControlStore) -> None:
+    """Records until there is no room, and once more when the test has made some."""
+    lease = acquired(store)
+    revision = 0
+    try:
+        while True:
+            text = f"# {revision}\n" * 20_000
+            store.record(revision, stored(revision + 1, definition=text), entry(revision + 1), lease)
+            revision += 1
+    except RaGuardError as error:
+        current = store.current(KEY)
+        say(refused=error.variant, lost=revision - (current.revision if current else 0))
+    wait()
+    record(store, revision + 1, lease)
+    store.verify()
+    say(recorded=True)
+
+
+def check(store: ControlStore) -> None:
+    """Says whether the store would take a change."""
+    try:
+        store.check()
+        say(checked=True)
+    except RaGuardError as error:
+        say(refused=error.variant)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "race": race,
+    "contend": contend,
+    "write_on": write_on,
+    "write_late": write_late,
+    "sit": sit,
+    "fill": fill,
+    "check": check,
+}
+
+
 def main() -> None:
     action, url, *arguments = sys.argv[1:]
-    store = ControlStore.open(url)
-    {"race": race, "contend": contend, "write_on": write_on, "write_late": write_late}[action](store, *arguments)
+    try:
+        store = ControlStore.open(url)
+    except RaGuardError as error:
+        say(refused=error.variant)
+        return
+    ACTIONS[action](store, *arguments)
     store.close()
 
 

@@ -19,6 +19,8 @@ from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2
 
+DEFAULT_FEEDBACK_WINDOW_S = 86_400
+"""Of plans that name none, as plan.proto says."""
 SHORTEST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 """Between two tries of a stream. Polls in between keep a lease alive when only streams are held back."""
@@ -103,6 +105,7 @@ class PlanFeed:
         self._clock_ns = clock_ns
         self._turn = 0
         self._checksum = 0
+        self._plan = plan_pb2.Plan()
         self._started_ns = 0
         self._stopping = threading.Event()
         self._heard = threading.Event()
@@ -116,7 +119,7 @@ class PlanFeed:
             sealed = self._plans.latest(self._key)
             if sealed is not None:
                 self._engine.restore_plan(sealed)
-                self._checksum = plan_pb2.SealedPlan.FromString(sealed).checksum
+                self._hold(plan_pb2.SealedPlan.FromString(sealed))
         except BaseException as error:  # noqa: BLE001 (a file that does not hold costs only what it would have told)
             self._report(error)
         self._started_ns = self._clock_ns()
@@ -141,9 +144,9 @@ class PlanFeed:
             self._report(error)
 
     @property
-    def answer_age_s(self) -> float | None:
-        """Since the last answer; None before the first."""
-        return (self._clock_ns() - self._answered_ns) / 1e9 if self._answered_ns else None
+    def feedback_window_s(self) -> int:
+        """Of the plan that this replica holds."""
+        return self._plan.feedback_window_s or DEFAULT_FEEDBACK_WINDOW_S
 
     @property
     def _source(self) -> PlanSource:
@@ -232,12 +235,16 @@ class PlanFeed:
             # grants no lease, and its next change carries a higher number than any it has heard of.
             sealed = answer.plan.SerializeToString()
             self._engine.publish_plan(sealed, answer.echoed_clock_ns)
-            self._checksum = answer.plan.checksum
+            self._hold(answer.plan)
             if self._stream is not None:
                 self._stream.swapped.put(None)
             self._keep(sealed, answer.revision)
         else:
             self._engine.renew_lease(answer.revision, answer.echoed_clock_ns)
+
+    def _hold(self, sealed: plan_pb2.SealedPlan) -> None:
+        self._checksum = sealed.checksum
+        self._plan = plan_pb2.Plan.FromString(sealed.plan)
 
     def _keep(self, sealed: bytes, revision: int) -> None:
         try:

@@ -29,7 +29,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.triggers import REFUSED_STATE
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 CONNECT_S = 3
 STATEMENT_S = 4

@@ -28,7 +28,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.triggers import REFUSED
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 BUSY_S = 3.0
 """How long a transaction waits for another one's lock, and a caller for a connection."""
@@ -227,6 +227,9 @@ def failure_of(error: BaseException | None, path: Path) -> ExperimentError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreCorrupt(found=found, wanted="an SQLite file that is whole", cure="restore it from a copy")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
+            # SQLite does not pass on why the system refused; a write-ahead log needs the folder, too.
+            if path.exists() and not all(os.access(each, os.W_OK) for each in (path, path.parent)):
+                return _read_only(found)
             return _gone(path, found)
         case sqlite3.SQLITE_CONSTRAINT:
             return StoreCorrupt(
