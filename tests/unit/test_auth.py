@@ -101,9 +101,14 @@ def test_tokens_are_rotated_by_replacing_the_file(tokens: Path) -> None:
         authoriser.admit("Kill", bearing("ana's secret"))
 
 
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "gone": lambda path: path.unlink(),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": folder_instead,
     "not TOML": lambda path: replaced(path, "[ana"),
     "not text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "an unknown role": lambda path: replaced(path, table("ana", "root", "x")),

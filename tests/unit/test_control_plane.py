@@ -388,9 +388,7 @@ def test_a_flag_that_is_off_kills_and_says_so(flagged: Instance, flags: Scripted
     flagged.lead()
     flagged.lead()
     assert flagged.plane.current(KEY).killed
-    assert [(line.who, line.why) for line in flagged.plane.ledger(KEY)][1:] == [
-        ("flag Scripted", f"flag {KEY} is off")
-    ]
+    assert [(line.who, line.why) for line in flagged.plane.ledger(KEY)][1:] == [("flag Scripted", f"flag {KEY} is off")]
 
 
 def test_a_flag_that_comes_on_again_resumes_nothing(flagged: Instance, flags: ScriptedFlags) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -29,7 +29,7 @@ from tests.stand_ins.control_plane import KEY, ME, Clock, Instance, instance
 from tests.stand_ins.control_server import Served, fleet, served
 from tests.stand_ins.definitions import changed
 
-SIGNED = {"who": "me", "why": "a test"}
+SIGNED: dict[str, Any] = {"who": "me", "why": "a test"}
 PATIENCE_S = 30.0
 Code = grpc.StatusCode
 
@@ -173,7 +173,7 @@ REFUSALS: list[tuple[str, Message, grpc.StatusCode]] = [
     ("ramp", wire.RampRequest(key=KEY, ramp_bp=5001, **SIGNED), Code.INVALID_ARGUMENT),
     ("ramp", wire.RampRequest(key=KEY, ramp_bp=100, **SIGNED), Code.FAILED_PRECONDITION),
     ("ramp", wire.RampRequest(key=KEY, ramp_bp=0, expected_revision=9, **SIGNED), Code.ABORTED),
-    ("ramp", wire.RampRequest(key=KEY, pace=7, **SIGNED), Code.INVALID_ARGUMENT),
+    ("ramp", wire.RampRequest(key=KEY, pace=cast(wire.Pace, 7), **SIGNED), Code.INVALID_ARGUMENT),
     ("approve", wire.ApproveRequest(key=KEY, ramp_bp=500, **SIGNED), Code.FAILED_PRECONDITION),
     ("approve", wire.ApproveRequest(key=KEY, ramp_bp=100, expected_revision=9, **SIGNED), Code.ABORTED),
     ("kill", wire.KillRequest(key=KEY, who="me"), Code.INVALID_ARGUMENT),
@@ -306,7 +306,10 @@ def test_a_poll_is_one_exchange(source: ControlSource, control: Instance) -> Non
 def test_words_that_nobody_may_say(
     source: ControlSource, server: Served, control: Instance, fields: dict[str, Any], code: grpc.StatusCode
 ) -> None:
-    for say in (lambda: source.poll(word(**fields), PATIENCE_S), lambda: list(source.watch(iter([word(**fields)])).answers())):
+    for say in (
+        lambda: source.poll(word(**fields), PATIENCE_S),
+        lambda: list(source.watch(iter([word(**fields)])).answers()),
+    ):
         with pytest.raises(CallFailed) as failure:
             say()
         assert failure.value.code() is code

@@ -43,7 +43,7 @@ def test_every_mode_is_sent(mode: str, sent: int) -> None:
     salt=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=16),
 )
 def test_what_is_sealed_is_what_the_core_reads(
-    revision: int, epoch: int, ramp_bp: int, killed: bool, salt: str
+    *, revision: int, epoch: int, ramp_bp: int, killed: bool, salt: str
 ) -> None:
     experiment = replace(FIRST, revision=revision, epoch=epoch, ramp_bp=ramp_bp, killed=killed, salt=salt)
     sealed = seal(experiment)

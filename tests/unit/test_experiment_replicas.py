@@ -91,7 +91,7 @@ class Fleet(RuleBasedStateMachine):
             replica.until_s = max(replica.until_s, until_s)
 
     @rule(name=st.sampled_from(NAMES), comes_back=st.booleans())
-    def exchange(self, name: str, comes_back: bool) -> None:
+    def exchange(self, *, name: str, comes_back: bool) -> None:
         """A word with nothing under way before it: heard at once, and answered at once or never."""
         self.words = [word for word in self.words if word.replica != name]
         replica = self.fleet[name]

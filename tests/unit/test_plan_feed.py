@@ -17,9 +17,7 @@ KEY = "k"
 PATIENCE_S = 30.0
 NEVER_S = 3600.0
 SECOND_NS = 10**9
-CALL = rerank_pb2.RerankRequest(
-    request_id="r", user_id="u", text="a dog", candidate_ids=["a", "b"]
-).SerializeToString()
+CALL = rerank_pb2.RerankRequest(request_id="r", user_id="u", text="a dog", candidate_ids=["a", "b"]).SerializeToString()
 
 
 def sealed(revision: int, lease_s: int = 60) -> plan_pb2.SealedPlan:
