@@ -380,6 +380,8 @@ def test_other_tables_of_the_database_are_not_the_stores_business(store_url: str
         "UPDATE control_revision SET epoch = 2",
         "UPDATE control_revision SET term = 2",
         "UPDATE control_revision SET at_us = at_us + 1",
+        "UPDATE control_revision SET at_us = 9000000000000000000",
+        "UPDATE control_revision SET epoch = 0",
         "UPDATE control_definition SET body = body || ' '",
     ],
 )
