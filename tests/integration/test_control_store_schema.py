@@ -176,7 +176,10 @@ def columns(url: str) -> set[tuple[str, str]]:
             "WHERE m.type = 'table' AND m.name LIKE 'control_%'"
         )
     else:
-        statement = "SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'control_%'"
+        statement = (
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema() AND table_name LIKE 'control_%'"
+        )
     return {(str(table), str(column)) for table, column in execute(url, statement)}
 
 
