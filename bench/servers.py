@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,22 +144,18 @@ def _serve(answer: Callable[[Any], Any], parse: Callable[[bytes], Any] | None = 
 
 
 def _publish_experiment(control: Path) -> None:
-    from ra_guard.experiments.definition import default_definition, parse_definition
-    from ra_guard.experiments.definition.treatment import Weights
+    from ra_guard.experiments.definition import template
     from ra_guard.experiments.model import Author
     from ra_guard.experiments.publish import ControlFolder
 
     from bench.workload import EXPERIMENT, LEASE_S, RAMP_BP, WEIGHTS
 
-    experiment = replace(
-        parse_definition(default_definition()),
-        key=EXPERIMENT,
-        ramp_bp=RAMP_BP,
-        lease_s=LEASE_S,
-        default_weights=Weights(**WEIGHTS),
-        domain_weights={},
-    )
-    ControlFolder(control).create(experiment, Author("bench", "a workload in which every call is treated"))
+    # The weights stand last in the template.
+    rest, _, _ = template(EXPERIMENT).replace("lease_s = 60", f"lease_s = {LEASE_S}", 1).partition("[weights.default]")
+    weights = "\n".join(f"{term} = {weight}" for term, weight in WEIGHTS.items())
+    author = Author("bench", "a workload in which every call is treated")
+    publisher = ControlFolder(control).create(f"{rest}[weights.default]\n{weights}\n", author)
+    publisher.ramp(RAMP_BP, author)
 
 
 def _raise(error: BaseException) -> None:

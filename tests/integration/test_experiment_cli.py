@@ -226,7 +226,7 @@ from ra_guard.experiments.model import Author
 from ra_guard.experiments.publish import ControlFolder
 publisher = ControlFolder(Path(sys.argv[1])).ensure("k", Author("a", "b"))
 for step in itertools.count():
-    print(publisher.ramp(1 + step % 5000, Author("a", "b")).revision, flush=True)
+    print(publisher.ramp((100, 500)[step % 2], Author("a", "b")).revision, flush=True)
 """
 
 
