@@ -105,8 +105,8 @@ def test_the_life_of_an_experiment(run: Any, fleet: Fleet) -> None:
     at = ("--server", fleet.address, "--json")
     status = run("experiment", "status", *at).json
     assert (status["revision"], status["ramp_percent"], status["killed"]) == (1, 0.0, False)
-    ramped = run("experiment", "ramp", "2.5%", "--why", "first stage", "--who", "ana", *at).json
-    assert (ramped["revision"], ramped["ramp_percent"], ramped["acked"]) == (2, 2.5, ["w0", "w1"])
+    ramped = run("experiment", "ramp", "5%", "--why", "first stage", "--who", "ana", *at).json
+    assert (ramped["revision"], ramped["ramp_percent"], ramped["acked"]) == (2, 5.0, ["w0", "w1"])
     killed = run("experiment", "kill", "--why", "too slow", *at).json
     assert (killed["revision"], killed["killed"], killed["acked"], killed["waiting"]) == (3, True, ["w0", "w1"], [])
     assert killed["acknowledged_s"] >= 0

@@ -73,7 +73,7 @@ def test_changes_reach_history_and_plan(control: ControlFolder, publisher: Publi
     assert (plan.revision, plan.ramp_bp, plan.killed) == (3, 500, True)
     assert [change.what for change in changes(control.open(KEY))] == [
         "create at ramp 0 %",
-        "approve 1 %",
+        "approve 1 %, ramp 0 % to 5 %, skipping 1 %",
         "kill at ramp 5 %",
     ]
     publisher.resume(ME)
