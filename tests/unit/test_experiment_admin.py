@@ -84,7 +84,7 @@ def test_a_change_is_answered_after_this_worker_swapped(client: ExperimentClient
 def test_history_is_bounded_to_the_latest(client: ExperimentClient, control: ControlFolder) -> None:
     publisher = control.open(KEY)
     for revision in range(MAX_HISTORY + 1):
-        publisher.ramp(revision + 1, ME)
+        publisher.ramp((100, 500)[revision % 2], ME)
     history = client.get(wire.GetRequest(key=KEY)).experiment.history
     assert len(history) == MAX_HISTORY
     assert history[-1].revision == MAX_HISTORY + 2

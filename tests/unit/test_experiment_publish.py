@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from ra_guard import _core
-from ra_guard.experiments import errors, store
-from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments import errors, model, store
+from ra_guard.experiments.definition import parse_definition
 from ra_guard.experiments.model import Author, Experiment
 from ra_guard.experiments.publish import ControlFolder, PlanFile, Publisher, seal
 from ra_guard.v1 import plan_pb2
+
+from tests.stand_ins.definitions import changed
 
 KEY = "ra_guard_enhancement"
 ME = Author("me", "a test")
@@ -47,9 +49,10 @@ def changes(publisher: Publisher) -> list[store.Change]:
 def test_first_start_stores_and_publishes_the_default(publisher: Publisher) -> None:
     plan = published(publisher)
     assert (plan.revision, plan.experiment_key, plan.ramp_bp, plan.killed) == (1, KEY, 0, False)
+    assert (plan.mode, plan.epoch, plan.retention_days) == (plan_pb2.MODE_AB, 1, 90)
     assert [domain.domain for domain in plan.domain_weights] == ["flowers"]
     (change,) = changes(publisher)
-    assert (change.revision, change.at, change.who, change.why) == (1, START, "me", "a test")
+    assert (change.revision, change.at, change.who, change.why) == (1, START + timedelta(seconds=1), "me", "a test")
 
 
 def test_the_default_takes_the_key_it_is_asked_for(control: ControlFolder) -> None:
@@ -68,7 +71,11 @@ def test_changes_reach_history_and_plan(control: ControlFolder, publisher: Publi
     publisher.kill(Author("ops", "too slow"))
     plan = published(publisher)
     assert (plan.revision, plan.ramp_bp, plan.killed) == (3, 500, True)
-    assert [change.what for change in changes(control.open(KEY))] == ["create at ramp 0 %", "ramp 0 % to 5 %", "kill"]
+    assert [change.what for change in changes(control.open(KEY))] == [
+        "create at ramp 0 %",
+        "approve 1 %, ramp 0 % to 5 %, skipping 1 %",
+        "kill at ramp 5 %",
+    ]
     publisher.resume(ME)
     plan = published(publisher)
     assert (plan.revision, plan.ramp_bp, plan.killed, plan.salt) == (4, 0, False, "epoch-2")
@@ -109,16 +116,17 @@ def test_key_that_would_leave_the_folder(control: ControlFolder) -> None:
 
 
 def test_plan_that_the_core_refuses(control: ControlFolder) -> None:
-    experiment = parse_definition(template())
+    # 17 letters and 34 bytes: the core counts bytes.
+    text = changed(("weights.domain.flowers", f'weights.domain."{"é" * 17}"'))
     with pytest.raises(errors.PlanRefused):
-        control.create(replace(experiment, domain_weights={"d" * 33: experiment.default_weights}), ME)
+        control.create(text, ME)
     assert control.stored_keys() == []
 
 
 def test_full_state_survives_the_history(control: ControlFolder) -> None:
-    experiment = replace(parse_definition(template()), spaces=("0" * 32,), lease_s=7, salt="spring")
-    publisher = control.create(experiment, ME)
-    assert publisher.current() == experiment
+    text = changed(("lease_s = 60", "lease_s = 7"), ('salt = ""', 'salt = "spring"'))
+    publisher = control.create(text, ME)
+    assert publisher.current() == model.first(parse_definition(text), publisher.current().stage_since)
 
 
 def test_a_torn_tail_is_cut_off(tmp_path: Path, publisher: Publisher) -> None:
@@ -126,10 +134,10 @@ def test_a_torn_tail_is_cut_off(tmp_path: Path, publisher: Publisher) -> None:
     publisher.ramp(100, ME)
     whole = history.read_bytes()
     last = whole.splitlines(keepends=True)[-1]
-    for length in range(1, len(last)):
+    for length in range(1, len(last), len(last) // 20):
         history.write_bytes(whole + last[:length])
         assert publisher.current().revision == 2
-    publisher.ramp(200, ME)
+    publisher.ramp(500, ME)
     assert [change.revision for change in changes(publisher)] == [1, 2, 3]
     assert history.read_bytes().startswith(whole)
 
@@ -225,6 +233,6 @@ def test_history_lines_are_plain_json(control: ControlFolder, publisher: Publish
 def test_transitions_see_the_state_on_disk(control: ControlFolder, publisher: Publisher) -> None:
     other: Publisher = control.open(KEY)
     publisher.ramp(100, ME)
-    assert other.ramp(200, ME).revision == 3
+    assert other.ramp(500, ME).revision == 3
     current: Experiment = publisher.current()
-    assert current.ramp_bp == 200
+    assert current.ramp_bp == 500
