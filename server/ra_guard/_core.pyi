@@ -23,6 +23,7 @@ __all__ = [
     "Generation",
     "LogError",
     "PlanError",
+    "Replay",
     "RequestError",
     "ShardError",
     "ShardWriter",
@@ -77,7 +78,7 @@ class Answer:
         """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
     @property
     def cold_text(self) -> str | None:
-        """The treated query text whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
+        """The text to score by whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
     @property
     def cold_ids(self) -> list[str]:
         """Candidates without features, cold or unknown, in request order. Built only when read."""
@@ -146,7 +147,10 @@ class Engine:
     ) -> Answer:
         """The same for a request without candidates: ``pool`` are the ids drawn for it, best first."""
     def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] | None = None, wait_ns: int = 0) -> Answer:
-        """The baseline order, for a reason known outside the core (OVERLOAD, DEADLINE, NO_FEATURES, INTERNAL)."""
+        """The baseline order, for a reason known outside the core.
+
+        DEADLINE, OVERLOAD, NO_FEATURES, MODEL_MISMATCH or INTERNAL.
+        """
     def put_query(self, text: str, space: str, embedding: bytes) -> None:
         """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
     def query_embedding(self, text: str) -> bytes | None:
@@ -260,6 +264,21 @@ class Generation:
         """``(n, dim) float32``; NaN rows where a row has no embedding."""
     def describe_row(self, id: builtins.bytes) -> dict[str, object] | None:
         """domain, licence, phash, has_embedding, has_detections, detections [(label, confidence, x0, y0, x1, y1)]."""
+
+@final
+class Replay:
+    """Logged calls, computed again against a gallery's generations and the plans that were added. Thread-safe."""
+
+    def __new__(cls, gallery: str, *, kernel: str | None = None) -> Self:
+        """``gallery``: the folder whose generations records name. ``kernel``: any of `KERNELS` gives the same bits."""
+    def add_plan(self, sealed: bytes) -> None:
+        """Adds a plan that records may name. PlanError: malformed, or another one under a key and revision known."""
+    def check(self, record: bytes) -> str | None:
+        """None when the record holds the same bits; otherwise the first difference: field, place, found, wanted.
+
+        Raises what makes it impossible to tell: LogError for what is no record, ShardError when its generation cannot
+        be opened, PlanError (UnknownPlan) when its plan was not added.
+        """
 
 @final
 class ShardWriter:

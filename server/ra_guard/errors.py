@@ -185,6 +185,8 @@ CORE_STATUS: Final[dict[str, dict[str, Code]]] = {
         "Ramp": Code.INVALID_ARGUMENT,
         "Lease": Code.INVALID_ARGUMENT,
         "Mode": Code.INVALID_ARGUMENT,
+        "UnknownPlan": Code.NOT_FOUND,
+        "Conflict": Code.DATA_LOSS,
         "MissingWeights": Code.INVALID_ARGUMENT,
         "Weight": Code.INVALID_ARGUMENT,
         "Domain": Code.INVALID_ARGUMENT,

@@ -65,10 +65,7 @@ impl Engine {
         log_writer: &str,
         kernel: Option<&str>,
     ) -> PyResult<Engine> {
-        let kernel = match kernel {
-            None => Kernel::detect(),
-            Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name))?,
-        };
+        let kernel = kernel_named(kernel)?;
         let settings = |folder| LogSettings {
             folder,
             writer: log_writer.to_owned(),
@@ -107,9 +104,11 @@ impl Engine {
         pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
-        let from_outside = |reason: &Reason| !matches!(reason, Reason::None | Reason::Shadow);
-        let reason = Reason::from_wire(reason).filter(from_outside).ok_or_else(|| {
-            PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
+        let found = reason;
+        let reason = Reason::from_wire(reason).filter(|reason| Reason::FROM_OUTSIDE.contains(reason));
+        let reason = reason.ok_or_else(|| {
+            let wanted = Reason::FROM_OUTSIDE.map(|reason| format!("{} ({reason:?})", reason as u8)).join(", ");
+            PyValueError::new_err(format!("reason: found {found}, wanted one of {wanted}"))
         })?;
         self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {
             engine.fall_back(call, reason, &SystemClock, scratch)
@@ -202,6 +201,14 @@ impl Engine {
 fn contact(told_ns: Option<u64>) -> u64 {
     let now_ns = SystemClock.monotonic_ns();
     told_ns.map_or(now_ns, |told_ns| told_ns.min(now_ns))
+}
+
+/// The kernel of a name, or the best one that this CPU runs.
+pub fn kernel_named(name: Option<&str>) -> PyResult<Kernel> {
+    match name {
+        None => Ok(Kernel::detect()),
+        Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name)),
+    }
 }
 
 fn unknown_kernel(name: &str) -> PyErr {

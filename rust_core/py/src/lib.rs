@@ -11,6 +11,7 @@ mod feedback_log;
 mod functions;
 mod generation;
 mod log;
+mod replay;
 mod time;
 mod writer;
 
@@ -22,6 +23,7 @@ const _: () = assert!(align_of::<answer::Answer>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<engine::Engine>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<feedback_log::FeedbackLog>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<generation::Generation>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<replay::Replay>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<writer::ShardWriter>() <= OBJECT_ALIGNMENT);
 
 #[pymodule(gil_used = false)]
@@ -42,6 +44,8 @@ mod _core {
     use generation::Generation;
     #[pymodule_export]
     use log::{describe_record, read_counts, read_feedback, read_log, read_log_columns, recover_logs};
+    #[pymodule_export]
+    use replay::Replay;
     #[pymodule_export]
     use writer::ShardWriter;
 
