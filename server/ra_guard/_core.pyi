@@ -78,7 +78,7 @@ class Answer:
         """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
     @property
     def cold_text(self) -> str | None:
-        """The treated query text whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
+        """The text to score by whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
     @property
     def cold_ids(self) -> list[str]:
         """Candidates without features, cold or unknown, in request order. Built only when read."""
@@ -359,12 +359,17 @@ def read_counts(path: str) -> dict[str, object]:
 def read_log_columns(path: str) -> dict[str, tuple[str, list[bytes]]]:
     """A candidate segment as columns: layout and buffers by name, as `pyarrow.Array.from_buffers` takes them.
 
-    Nothing is null, so there are no validity buffers. Layouts: ``u8``, ``u32``, ``u64`` (values); ``utf8`` (32-bit offsets,
-    bytes); ``list<u8>``, ``list<u16>``, ``list<f32>`` (offsets, values); ``list<utf8>`` (list offsets, text offsets, bytes).
-    Lists by candidate are in baseline order: candidate_ids (the request's, or the server's pool), baseline_scores (empty
-    without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was scored; NaN
-    where missing). ``ranking`` holds baseline positions, ``weights`` cosine, consistency, contradiction and prior.
-    query_text is empty for embeddings. LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``.
+    Nothing is null, so there are no validity buffers. Layouts: ``u8``, ``u32``, ``u64`` (values); ``utf8`` (32-bit
+    offsets, bytes); ``list<u8>``, ``list<u16>``, ``list<f32>`` (offsets, values); ``list<utf8>`` (list offsets, text
+    offsets, bytes).
+
+    Lists by candidate are in baseline order: candidate_ids (the request's, or the server's pool), baseline_scores
+    (empty without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was
+    scored, NaN where missing). ``ranking`` holds baseline positions as served, ``treatment_ranking`` treatment's where
+    something else was served, ``teams`` whose pick each of an interleaved ranking is (1 control, 2 treatment),
+    ``weights`` cosine, consistency, contradiction, prior. ``query_text`` is empty for embeddings.
+
+    LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``, and those of `read_log`.
     """
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:

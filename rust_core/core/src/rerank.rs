@@ -98,6 +98,7 @@ impl Engine {
         clock: &impl Clock,
         scratch: &mut Scratch,
     ) -> Result<Outcome, RequestError> {
+        debug_assert!(Reason::FROM_OUTSIDE.contains(&reason), "{reason:?} is for the core to find");
         self.answer(call, Some(reason), clock, scratch)
     }
 

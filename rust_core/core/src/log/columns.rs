@@ -172,15 +172,10 @@ struct Columns {
     ranking: List,
     terms: [List; 5],
     weights: List,
+    mode: Fixed,
+    teams: List,
+    treatment_ranking: List,
 }
-
-const TERMS: ScoreColumns<&str> = ScoreColumns {
-    cosine: "cosine",
-    consistency: "consistency",
-    contradiction: "contradiction",
-    prior: "prior",
-    score: "score",
-};
 
 impl Columns {
     fn push(&mut self, record: &Record<'_>, request: &Request<'_>) -> Result<(), LogError> {
@@ -213,7 +208,14 @@ impl Columns {
             None => self.terms.iter_mut().try_for_each(|list| list.push_floats(std::iter::empty()))?,
         }
         let Weights { cosine, consistency, contradiction, prior } = record.weights;
-        self.weights.push_floats([cosine, consistency, contradiction, prior].into_iter())
+        self.weights.push_floats([cosine, consistency, contradiction, prior].into_iter())?;
+        self.mode.push([record.mode.map_or(0, |mode| mode as u8)]);
+        let teams = record.teams.map_or(&[][..], |teams| teams.as_bytes());
+        self.teams.push(teams.iter().map(|&team| [team]))?;
+        match record.treatment_ranking {
+            Some(ranking) => self.treatment_ranking.push(ranking.iter().map(u16::to_le_bytes)),
+            None => self.treatment_ranking.push([].into_iter().map(u16::to_le_bytes)),
+        }
     }
 
     /// In baseline order: the server's pool, or what the request names.
@@ -250,9 +252,14 @@ impl Columns {
             self.states.column("states", "list<u8>"),
             self.ranking.column("ranking", "list<u16>"),
         ];
-        let terms = self.terms.into_iter().zip(TERMS.in_order());
+        let terms = self.terms.into_iter().zip(ScoreColumns::<()>::NAMES);
         columns.extend(terms.map(|(list, name)| list.column(name, "list<f32>")));
-        columns.push(self.weights.column("weights", "list<f32>"));
+        columns.extend([
+            self.weights.column("weights", "list<f32>"),
+            self.mode.column("mode", "u8"),
+            self.teams.column("teams", "list<u8>"),
+            self.treatment_ranking.column("treatment_ranking", "list<u16>"),
+        ]);
         columns
     }
 }

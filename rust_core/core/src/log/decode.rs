@@ -135,6 +135,9 @@ impl<'a> Record<'a> {
             1 => (header.mode_of_version_1(), 0),
             _ => parts.extension()?,
         };
+        if treatment_ranked != 0 && header.flags & HAS_TREATMENT_RANKING == 0 {
+            return Err(bad("treatment ranking", treatment_ranked, "0 unless flagged"));
+        }
         let candidates = usize::from(header.candidates.get());
         let has = |flag: u8| header.flags & flag != 0;
         let record = Self {

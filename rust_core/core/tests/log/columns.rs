@@ -4,8 +4,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
-use ra_guard_core::assign::Arm;
+use ra_guard_core::assign::{Arm, ServedArm};
+use ra_guard_core::interleave::Team;
 use ra_guard_core::log::{ColumnBuffers, FeedbackLog, RecordFields, ScoreColumns, columns_of, read_columns};
+use ra_guard_core::plan::Mode;
 use ra_guard_core::score::Weights;
 use ra_guard_core::wire::{Pool, Reason, Status};
 use tempfile::TempDir;
@@ -22,13 +24,16 @@ struct Logged {
     pool: Option<Vec<String>>,
     unix_ns: u64,
     assigned: Option<Arm>,
-    served: Option<Arm>,
+    served: Option<ServedArm>,
     numbers: (u64, u64),
     key: String,
     states: Option<Vec<u8>>,
     terms: Option<[Vec<f32>; 5]>,
     weights: [f32; 4],
     ranking: Vec<u32>,
+    mode: Option<Mode>,
+    teams: Vec<Team>,
+    treatment_ranking: Vec<u32>,
 }
 
 fn ids() -> impl Strategy<Value = Vec<String>> {
@@ -76,9 +81,12 @@ prop_compose! {
         candidates in Just(pool.as_ref().unwrap_or(&request.candidate_ids).len()),
         terms in option::of([floats(9), floats(9), floats(9), floats(9), floats(9)]),
         states in option::of(vec(any::<u8>(), 9)),
-        ranked in any::<prop::sample::Index>(),
+        (ranked, treated) in any::<(prop::sample::Index, prop::sample::Index)>(),
+        mode in option::of(prop::sample::select(&Mode::ALL[..])),
+        teams in option::of(vec(prop::sample::select(&[Team::Control, Team::Treatment][..]), 9)),
         (unix_ns, revision, generation) in any::<(u64, u64, u64)>(),
-        (assigned, served, key) in (arm(), arm(), "[a-z-]{0,9}"),
+        (assigned, key) in (arm(), "[a-z-]{0,9}"),
+        served in option::of((1..=4u8).prop_map(|number| ServedArm::from_wire(number).expect("an arm"))),
         weights in prop::array::uniform4(-4f32..4.0),
         (request, pool) in Just((request, pool)),
     ) -> Logged {
@@ -89,6 +97,9 @@ prop_compose! {
             states: states.map(|states| states[..candidates].to_vec()).filter(|states| !states.is_empty()),
             terms: terms.map(|terms| terms.map(cut)),
             ranking: (0..ranked.index(candidates + 1) as u32).rev().collect(),
+            mode,
+            teams: teams.map_or(vec![], |teams| teams[..ranked.index(candidates + 1)].to_vec()),
+            treatment_ranking: (0..treated.index(candidates + 1) as u32).collect(),
         }
     }
 }
@@ -126,6 +137,9 @@ impl Logged {
                 score,
             }),
             ranking: &self.ranking,
+            mode: self.mode,
+            teams: &self.teams,
+            treatment_ranking: &self.treatment_ranking,
             ..fields(Arm::Control)
         }
         .encode(&mut out);
@@ -201,10 +215,6 @@ fn le(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn wire(arm: Option<Arm>) -> u8 {
-    arm.map_or(0, |arm| arm as u8)
-}
-
 /// The value of every record.
 fn each<T>(all: &[Logged], value: impl Fn(&Logged) -> T) -> Vec<T> {
     all.iter().map(value).collect()
@@ -223,8 +233,8 @@ proptest! {
         };
         prop_assert_eq!(table.texts("query_text"), each(&all, text));
         prop_assert_eq!(table.texts("domain"), each(&all, |call| call.request.domain.clone()));
-        prop_assert_eq!(table.bytes("assigned_arm"), each(&all, |call| wire(call.assigned)));
-        prop_assert_eq!(table.bytes("served_arm"), each(&all, |call| wire(call.served)));
+        prop_assert_eq!(table.bytes("assigned_arm"), each(&all, |call| call.assigned.map_or(0, |arm| arm as u8)));
+        prop_assert_eq!(table.bytes("served_arm"), each(&all, |call| call.served.map_or(0, |arm| arm as u8)));
         prop_assert_eq!(table.bytes("status"), each(&all, |_| Status::Partial as u8));
         prop_assert_eq!(table.bytes("reason"), each(&all, |_| Reason::Overload as u8));
         prop_assert_eq!(table.texts("experiment_key"), each(&all, |call| call.key.clone()));
@@ -237,8 +247,13 @@ proptest! {
         let scores = each(&all, |call| le(&call.request.baseline_scores));
         prop_assert_eq!(table.lists("baseline_scores", "list<f32>", 4), scores);
         prop_assert_eq!(table.lists("states", "list<u8>", 1), each(&all, |call| call.states.clone().unwrap_or_default()));
-        let ranking = |call: &Logged| call.ranking.iter().flat_map(|place| (*place as u16).to_le_bytes()).collect();
-        prop_assert_eq!(table.lists("ranking", "list<u16>", 2), each::<Vec<u8>>(&all, ranking));
+        let places = |order: &[u32]| order.iter().flat_map(|place| (*place as u16).to_le_bytes()).collect::<Vec<_>>();
+        prop_assert_eq!(table.lists("ranking", "list<u16>", 2), each(&all, |call| places(&call.ranking)));
+        let treatment = each(&all, |call| places(&call.treatment_ranking));
+        prop_assert_eq!(table.lists("treatment_ranking", "list<u16>", 2), treatment);
+        prop_assert_eq!(table.bytes("mode"), each(&all, |call| call.mode.map_or(0, |mode| mode as u8)));
+        let teams = |call: &Logged| call.teams.iter().map(|team| *team as u8).collect::<Vec<_>>();
+        prop_assert_eq!(table.lists("teams", "list<u8>", 1), each(&all, teams));
         for (term, name) in ["cosine", "consistency", "contradiction", "prior", "score"].into_iter().enumerate() {
             let wanted = each(&all, |call| call.terms.as_ref().map_or(vec![], |terms| le(&terms[term])));
             prop_assert_eq!(table.lists(name, "list<f32>", 4), wanted, "{}", name);

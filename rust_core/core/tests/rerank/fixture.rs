@@ -135,6 +135,13 @@ impl Bench {
         self.plans.borrow_mut().push(sealed);
     }
 
+    /// Publishes the same rows under the next generation's number.
+    pub fn next_generation(&self) {
+        publish_manifest(self.folder.path(), &["a.shard"], 1).expect("a generation");
+        let generation = Generation::open(self.folder.path(), None).expect("a generation");
+        self.engine.publish_generation(Arc::new(generation)).expect("a usable generation");
+    }
+
     /// A replay of what was logged, by any kernel.
     pub fn replay(&self, kernel: Kernel) -> Replay {
         let mut replay = Replay::new(self.folder.path().to_path_buf(), kernel);
@@ -158,6 +165,7 @@ impl Bench {
         self.engine.log().expect("a log").flush().expect("on disk");
         let segments = std::fs::read_dir(folder.path()).expect("a folder");
         let segments = segments.map(|segment| segment.expect("an entry").path());
+        let segments = segments.filter(|path| path.extension().is_some_and(|extension| extension != "counts"));
         segments.flat_map(|segment| read_segment(&segment).expect("an intact segment")).collect()
     }
 

@@ -10,3 +10,4 @@ mod fixture;
 mod modes;
 mod reference;
 mod replay;
+mod scenes;
