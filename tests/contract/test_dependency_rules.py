@@ -53,11 +53,16 @@ def importers_of(package: str) -> set[str]:
         ("duckdb", ("ra_guard.logs.exposures",)),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
-        ("ra_guard.serve", ("ra_guard.cli.serve", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server")),
+        ("openfeature", ("ra_guard.experiments.flag",)),
+        (
+            "ra_guard.serve",
+            ("ra_guard.cli.serve", "ra_guard.cli.control", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server"),
+        ),
+        ("ra_guard.control", ("ra_guard.cli.control",)),
         ("ra_guard.serving.triton", ("ra_guard.assembly", "ra_guard.cli")),
         ("ra_guard.cli", ("ra_guard.cli",)),
         ("ra_guard.assembly", ("ra_guard.worker",)),
-        ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.cli")),
+        ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.control", "ra_guard.cli")),
     ],
 )
 def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
@@ -116,7 +121,7 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    allowed = {"ra_guard.worker"}
+    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper"}
     assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed
 
 

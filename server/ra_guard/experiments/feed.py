@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ra_guard.errors import Code
@@ -56,6 +56,20 @@ class PlanSource(Protocol):
     def poll(self, word: wire.WatchRequest, timeout_s: float) -> wire.WatchResponse: ...
 
 
+@dataclass(slots=True)
+class _Stream:
+    """One stream and what belongs to it alone: words of one that ended may still be waiting for theirs."""
+
+    opened_ns: int
+    swapped: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
+    exchange: Exchange | None = None
+
+    def cut(self) -> None:
+        """Ends it, once it is open."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How often a replica speaks, and how long it waits for an answer before it takes the stream for dead."""
@@ -96,8 +110,7 @@ class PlanFeed:
         self._stopping = threading.Event()
         self._heard = threading.Event()
         self._answered_ns = 0
-        self._swapped: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._exchange: Exchange | None = None
+        self._stream: _Stream | None = None
         self._thread = threading.Thread(target=self._run, name="plan-feed", daemon=True)
 
     def start(self) -> None:
@@ -119,9 +132,9 @@ class PlanFeed:
     def stop(self) -> None:
         """Says goodbye, so that nobody waits for this replica, and ends."""
         self._stopping.set()
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.cancel()
+        stream = self._stream
+        if stream is not None:
+            stream.cut()
         self._thread.join()
         farewell = self._word()
         farewell.leaving = True
@@ -163,32 +176,33 @@ class PlanFeed:
         return True
 
     def _watch(self) -> None:
-        # Of this stream alone: the words of one that ended may still be waiting for theirs.
-        self._swapped = queue.SimpleQueue()
-        exchange = self._source.watch(self._words(self._swapped, self._clock_ns()))
-        self._exchange = exchange
+        stream = _Stream(self._clock_ns())
+        stream.exchange = exchange = self._source.watch(self._words(stream))
+        self._stream = stream
         try:
+            # `stop` may have looked for a stream before this one was there to be cut.
+            if self._stopping.is_set():
+                return
             for answer in exchange.answers():
                 self._take(answer)
                 if self._stopping.is_set():
                     return
         finally:
-            self._exchange = None
+            self._stream = None
             exchange.cancel()
 
-    def _words(self, swapped: queue.SimpleQueue[None], opened_ns: int) -> Iterator[wire.WatchRequest]:
+    def _words(self, stream: _Stream) -> Iterator[wire.WatchRequest]:
         """A word at once, each heartbeat, and whenever a plan was swapped in. Runs on a thread of the stream."""
         while not self._stopping.is_set():
             yield self._word()
             try:
-                swapped.get(timeout=self._pace.heartbeat_s)
+                stream.swapped.get(timeout=self._pace.heartbeat_s)
             except queue.Empty:
-                self._cut_if_silent(opened_ns)
+                self._cut_if_silent(stream)
 
-    def _cut_if_silent(self, opened_ns: int) -> None:
-        silent_s = (self._clock_ns() - max(opened_ns, self._answered_ns)) / 1e9
-        exchange = self._exchange
-        if silent_s > self._pace.silence_s and exchange is not None:
+    def _cut_if_silent(self, stream: _Stream) -> None:
+        silent_s = (self._clock_ns() - max(stream.opened_ns, self._answered_ns)) / 1e9
+        if silent_s > self._pace.silence_s and self._stream is stream:
             self._report(
                 SilentControlPlane(
                     found=f"no answer on an open stream for {silent_s:.1f} s",
@@ -196,7 +210,7 @@ class PlanFeed:
                     cure="polling instead; look at what stands between replica and control plane",
                 )
             )
-            exchange.cancel()
+            stream.cut()
 
     def _poll(self) -> None:
         self._take(self._source.poll(self._word(), self._pace.silence_s))
@@ -222,7 +236,8 @@ class PlanFeed:
             sealed = answer.plan.SerializeToString()
             self._engine.publish_plan(sealed, answer.echoed_clock_ns)
             self._hold(answer.plan)
-            self._swapped.put(None)
+            if self._stream is not None:
+                self._stream.swapped.put(None)
             self._keep(sealed, answer.revision)
         else:
             self._engine.renew_lease(answer.revision, answer.echoed_clock_ns)
