@@ -48,6 +48,9 @@ def importers_of(package: str) -> set[str]:
         ("psycopg", ("ra_guard.experiments.control_store.postgres",)),
         ("usearch", ("ra_guard.gallery.pools",)),
         ("tritonclient", ("ra_guard.serving.triton",)),
+        ("obstore", ("ra_guard.logs.objects",)),
+        ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
+        ("duckdb", ("ra_guard.logs.exposures",)),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
@@ -82,6 +85,12 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.gallery", "ra_guard.serving"),
         ("ra_guard.experiments", "ra_guard.gallery"),
         ("ra_guard.gallery", "ra_guard.experiments"),
+        ("ra_guard.logs", "ra_guard.serving"),
+        ("ra_guard.logs", "ra_guard.experiments"),
+        ("ra_guard.logs", "ra_guard.gallery"),
+        ("ra_guard.logs", "ra_guard.rpc"),
+        ("ra_guard.serving", "ra_guard.logs"),
+        ("ra_guard.gallery", "ra_guard.logs"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:

@@ -1,7 +1,9 @@
 """From a real engine's log to Parquet: every value arrives, every file once, and what is broken is named."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,29 @@ def test_exposures_of_a_real_log(world: World) -> None:
 def once(answers: Sequence[_core.Answer], arm: int) -> int:
     """The call that was made twice, when it was this arm's."""
     return int(answers[0].assigned_arm == arm)
+
+
+def documented(heading: str) -> set[str]:
+    """The columns that a section of FORMAT.md describes: in the first cells of its table, or anywhere in its text."""
+    text = files("ra_guard.logs").joinpath("FORMAT.md").read_text(encoding="utf-8")
+    section = text.partition(f"### `{heading}")[2].partition("\n#")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", " ".join(cells) or section.partition("\n")[2]))
+
+
+def test_the_format_page_describes_every_column_and_no_other(world: World) -> None:
+    engine = world.engine()
+    world.plan(engine)
+    engine.rerank(request(1, "user-1"))
+    engine.close_log()
+    put_segment(world.folders.feedback, "0", at("2026-03-04"), payloads=[bytes(8) + click(1)], kind=1)
+    world.ship()
+    export(world.store, world.out, EVERYTHING, READER, untold)
+    place = {"writer", "run", "sequence", "record"}
+    for name in ("candidates", "feedback", "plans", "counts"):
+        (file,) = [path for path in world.out.rglob("*.parquet") if name in str(path.relative_to(world.out))]
+        columns = set(pq.read_schema(file).names)
+        assert documented(name) == columns - (place if name in {"candidates", "feedback"} else set()), name
 
 
 def test_nothing_exported_is_said(tmp_path: Path) -> None:

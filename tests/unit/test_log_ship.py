@@ -183,6 +183,17 @@ def test_a_living_runs_counts_are_shown_and_an_ended_ones_are_final(place: Place
     assert not counts.exists()
 
 
+def test_counts_of_a_writer_that_offered_nothing_are_no_refusal(place: Place) -> None:
+    def has_ended(path: Path) -> bool:
+        return not _core.read_counts(str(path))["alive"]
+
+    (place.folders.candidates / RUN.counts_name).write_bytes(b"")
+    (place.folders.candidates / Run("1", 7).counts_name).write_bytes(b"no counts at all")
+    workers = Workers(lambda folder: _core.recover_logs(str(folder)), has_ended)
+    report = Shipper(place.folders, place.store, workers).run_once()
+    assert [Run("1", 7).counts_name in why for why in report.refused] == [True]
+
+
 def test_each_candidate_segment_is_examined_once_before_it_goes(place: Place) -> None:
     place.fill()
     examined: list[str] = []

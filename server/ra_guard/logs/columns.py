@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from ra_guard.logs.errors import NotASegment
 from ra_guard.logs.layout import Run, Segment
-from ra_guard.logs.plans import DEFAULT_RETENTION_DAYS, DEFAULT_WINDOW_S
+from ra_guard.logs.plans import feedback_window_s, retention_days
 from ra_guard.v1 import feedback_pb2, plan_pb2
 
 SCHEMA_VERSION: Final = b"1"
@@ -126,8 +126,8 @@ def plans_table(plans: Iterable[plan_pb2.Plan]) -> Any:
             "mode": plan.mode or plan_pb2.MODE_AB,
             "ramp_bp": plan.ramp_bp,
             "killed": plan.killed,
-            "feedback_window_s": plan.feedback_window_s or DEFAULT_WINDOW_S,
-            "retention_days": plan.retention_days or DEFAULT_RETENTION_DAYS,
+            "feedback_window_s": feedback_window_s(plan),
+            "retention_days": retention_days(plan),
         }
         for plan in plans
     ]

@@ -92,8 +92,8 @@ CROSSOVER_SQL: Final = """
     GROUP BY epoch
 """
 
-# A run takes part when it logged for this experiment, or logged nothing that says for whom. A living run's counts may be
-# a pass behind its segments; an ended run's only when its machine died with it.
+# A run takes part when it logged for this experiment, or logged nothing that says for whom. A living run's counts may
+# be a pass behind its segments; an ended run's only when its machine died with it.
 LOSSES_SQL: Final = """
     SELECT
         CASE

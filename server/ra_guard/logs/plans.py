@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -11,9 +12,19 @@ from ra_guard.logs.layout import PLANS_PREFIX, PlanName, plan_key
 from ra_guard.logs.objects import Objects
 from ra_guard.v1 import plan_pb2
 
-DEFAULT_WINDOW_S = 86_400
-DEFAULT_RETENTION_DAYS = 90
+DEFAULT_WINDOW_S: Final = 86_400
+DEFAULT_RETENTION_DAYS: Final = 90
 """What a plan means that says 0; see plan.proto."""
+
+
+def feedback_window_s(plan: plan_pb2.Plan) -> int:
+    """How long after it occurred an event may be received and still be analysed."""
+    return plan.feedback_window_s or DEFAULT_WINDOW_S
+
+
+def retention_days(plan: plan_pb2.Plan) -> int:
+    """How many days the logs of a plan's calls are kept."""
+    return plan.retention_days or DEFAULT_RETENTION_DAYS
 
 
 class StoredPlans:
@@ -54,4 +65,4 @@ def longest_retention_days(objects: Objects) -> int | None:
         known = latest.get(plan.experiment_key)
         if known is None or known.revision < plan.revision:
             latest[plan.experiment_key] = plan
-    return max((plan.retention_days or DEFAULT_RETENTION_DAYS for plan in latest.values()), default=None)
+    return max(map(retention_days, latest.values()), default=None)

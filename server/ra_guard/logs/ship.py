@@ -35,6 +35,8 @@ from ra_guard.logs.objects import Objects, Put
 
 MOST_REFUSALS: Final = 100
 """That one report names; the others are counted by what waits."""
+NOTHING_OFFERED: Final = "TornCounts"
+"""Counts cut short: their writer died before it offered anything, or is about to begin."""
 _CHUNK_BYTES = 1 << 20
 _STORE_FAILURES = (ObjectsUnreachable, ObjectsFull, ObjectsDenied)
 
@@ -192,7 +194,8 @@ class Shipper:
             except (NotASegment, ObjectDiffers) as error:
                 report = _refusing(report, str(error))
             except LogError as error:
-                report = _refusing(report, f"{path}: {error}")
+                if error.variant != NOTHING_OFFERED:
+                    report = _refusing(report, f"{path}: {error}")
             except FileNotFoundError:
                 continue
         return report
