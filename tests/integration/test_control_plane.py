@@ -147,19 +147,22 @@ def test_a_flag_file_that_is_edited_kills_the_experiment(tmp_path: Path) -> None
     flags = tmp_path / "flags.json"
     write_flag(flags, KEY, "on")
     options = {"RA_GUARD_CONTROL__FLAG_PROVIDER": FLAGD, "RA_GUARD_CONTROL__FLAG_POLL_S": "0.05", **environment(flags)}
-    with control_plane(tmp_path, **options) as control:
-        with fleet([control.control], tmp_path / "plans") as engines, ExperimentClient(control.control) as client:
-            assert client.get(wire.GetRequest(key=KEY)).experiment.flag.state == wire.FLAG_STATE_ON
-            write_flag(flags, KEY, "off")
-            change = control.line("change", lambda line: line["what"].startswith("kill"))
-            assert (change["who"], change["why"]) == ("flag FlagdProvider", f"flag {KEY} is off")
-            eventually(lambda: all(engine.plan_revision() == 2 for engine in engines))
-            with pytest.raises(CallFailed, match="turn it on first") as refused:
-                client.resume(wire.ResumeRequest(key=KEY, **SIGNED))
-            assert refused.value.status == "FAILED_PRECONDITION"
-            write_flag(flags, KEY, "on")
-            eventually(lambda: client.get(wire.GetRequest(key=KEY)).experiment.flag.state == wire.FLAG_STATE_ON)
-            assert client.resume(wire.ResumeRequest(key=KEY, **SIGNED)).experiment.epoch == 2
+    with (
+        control_plane(tmp_path, **options) as control,
+        fleet([control.control], tmp_path / "plans") as engines,
+        ExperimentClient(control.control) as client,
+    ):
+        assert client.get(wire.GetRequest(key=KEY)).experiment.flag.state == wire.FLAG_STATE_ON
+        write_flag(flags, KEY, "off")
+        change = control.line("change", lambda line: line["what"].startswith("kill"))
+        assert (change["who"], change["why"]) == ("flag FlagdProvider", f"flag {KEY} is off")
+        eventually(lambda: all(engine.plan_revision() == 2 for engine in engines))
+        with pytest.raises(CallFailed, match="turn it on first") as refused:
+            client.resume(wire.ResumeRequest(key=KEY, **SIGNED))
+        assert refused.value.status == "FAILED_PRECONDITION"
+        write_flag(flags, KEY, "on")
+        eventually(lambda: client.get(wire.GetRequest(key=KEY)).experiment.flag.state == wire.FLAG_STATE_ON)
+        assert client.resume(wire.ResumeRequest(key=KEY, **SIGNED)).experiment.epoch == 2
 
 
 def test_beyond_loopback_without_tokens_it_refuses_to_start(tmp_path: Path) -> None:
