@@ -19,9 +19,11 @@ __all__ = [
     "Answer",
     "CoreError",
     "Engine",
+    "FeedbackLog",
     "Generation",
     "LogError",
     "PlanError",
+    "Replay",
     "RequestError",
     "ShardError",
     "ShardWriter",
@@ -30,7 +32,10 @@ __all__ = [
     "count_candidates",
     "describe_record",
     "publish_manifest",
+    "read_counts",
+    "read_feedback",
     "read_log",
+    "read_log_columns",
     "recover_logs",
     "seal_plan",
     "space_fingerprint",
@@ -62,7 +67,7 @@ class PlanError(CoreError):
     """A plan that is malformed, corrupt or older than the one in force."""
 
 class LogError(CoreError):
-    """A candidate log that cannot be written or read."""
+    """A log that cannot be written or read."""
 
 @final
 class Answer:
@@ -73,7 +78,7 @@ class Answer:
         """Serialised RerankResponse. Empty when ``cold_text`` is set: the call is not finished and not logged."""
     @property
     def cold_text(self) -> str | None:
-        """The treated query text whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
+        """The text to score by whose embedding the core lacks: `Engine.put_query` and call again, or `fall_back`."""
     @property
     def cold_ids(self) -> list[str]:
         """Candidates without features, cold or unknown, in request order. Built only when read."""
@@ -142,7 +147,10 @@ class Engine:
     ) -> Answer:
         """The same for a request without candidates: ``pool`` are the ids drawn for it, best first."""
     def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] | None = None, wait_ns: int = 0) -> Answer:
-        """The baseline order, for a reason known outside the core (OVERLOAD, DEADLINE, NO_FEATURES, INTERNAL)."""
+        """The baseline order, for a reason known outside the core.
+
+        DEADLINE, OVERLOAD, NO_FEATURES, MODEL_MISMATCH or INTERNAL.
+        """
     def put_query(self, text: str, space: str, embedding: bytes) -> None:
         """Caches a text's unit embedding. Raises RequestError for a wrong length, space, NaN or zero norm."""
     def query_embedding(self, text: str) -> bytes | None:
@@ -175,9 +183,34 @@ class Engine:
     def canary(self) -> float:
         """Scores the first scorable row against itself: near 1 when healthy, NaN when no generation is loaded."""
     def log_counters(self) -> dict[str, int]:
-        """written, dropped_control, dropped_treatment, bytes, segments, write_errors."""
+        """offered_* and dropped_* by assigned arm (unassigned, control, treatment, not_enrolled), written, bytes,
+        segments, write_errors."""
     def flush_log(self) -> None:
-        """Blocks until everything queued is on disk."""
+        """Blocks until everything queued is on disk. LogError: records since the last flush are not."""
+    def roll_log(self) -> None:
+        """Blocks until everything queued is in a sealed segment; where there is nothing to seal, none is made."""
+    def close_log(self) -> None:
+        """Seals what is queued and marks the counts closed; later records are counted as offered and dropped.
+
+        LogError: something was not sealed, and the counts are not marked.
+        """
+
+@final
+class FeedbackLog:
+    """Events on their way to the disk. Thread-safe. What was appended stays in memory until it is on disk."""
+
+    def __new__(cls, *, folder: str, writer: str, queue_bytes: int = 8388608, segment_bytes: int = 67108864) -> Self:
+        """``writer`` tells the segments of processes that share a folder apart. Half of the queue takes events in."""
+    def append(self, received_unix_ns: int, events: Sequence[bytes]) -> None:
+        """Queues serialised FeedbackEvents, all or none. LogError: ``QueueFull``, ``Closed``."""
+    def flush(self) -> None:
+        """Blocks until everything appended so far is on disk. LogError: it is not, and is tried again."""
+    def roll(self) -> None:
+        """Blocks until everything appended so far is in a sealed segment."""
+    def counters(self) -> dict[str, int]:
+        """written (events on disk), bytes, segments, write_errors."""
+    def close(self) -> None:
+        """Seals what was appended and takes nothing more. LogError: something is not on disk, or not sealed."""
 
 @final
 class Generation:
@@ -231,6 +264,21 @@ class Generation:
         """``(n, dim) float32``; NaN rows where a row has no embedding."""
     def describe_row(self, id: builtins.bytes) -> dict[str, object] | None:
         """domain, licence, phash, has_embedding, has_detections, detections [(label, confidence, x0, y0, x1, y1)]."""
+
+@final
+class Replay:
+    """Logged calls, computed again against a gallery's generations and the plans that were added. Thread-safe."""
+
+    def __new__(cls, gallery: str, *, kernel: str | None = None) -> Self:
+        """``gallery``: the folder whose generations records name. ``kernel``: any of `KERNELS` gives the same bits."""
+    def add_plan(self, sealed: bytes) -> None:
+        """Adds a plan that records may name. PlanError: malformed, or another one under a key and revision known."""
+    def check(self, record: bytes) -> str | None:
+        """None when the record holds the same bits; otherwise the first difference: field, place, found, wanted.
+
+        Raises what makes it impossible to tell: LogError for what is no record, ShardError when its generation cannot
+        be opened, PlanError (UnknownPlan) when its plan was not added.
+        """
 
 @final
 class ShardWriter:
@@ -293,7 +341,36 @@ def check_plan(sealed: bytes) -> bytes:
     """The serialised Plan inside, once checksum and contents hold. Raises PlanError."""
 
 def read_log(path: str) -> list[bytes]:
-    """The intact records of a candidate log segment; a torn tail ends the list. LogError: corrupt before its tail."""
+    """The intact records of a log segment of either kind; a torn tail ends the list. LogError: corrupt before it.
+
+    A feedback record is its time of arrival (u64, little-endian, Unix ns) and the serialised FeedbackEvent.
+    """
+
+def read_feedback(path: str) -> list[tuple[int, bytes]]:
+    """The intact events of a feedback segment, each after its time of arrival. LogError: ``WrongKind`` for others."""
+
+def read_counts(path: str) -> dict[str, object]:
+    """A run's counts file: writer (str), run (int), closed (bool), alive (bool: its writer holds it), offered (a dict).
+
+    ``offered`` counts by assigned arm: unassigned, control, treatment, not_enrolled. See log/FORMAT.md.
+    LogError: ``TornCounts`` for one whose writer died before it offered anything.
+    """
+
+def read_log_columns(path: str) -> dict[str, tuple[str, list[bytes]]]:
+    """A candidate segment as columns: layout and buffers by name, as `pyarrow.Array.from_buffers` takes them.
+
+    Nothing is null, so there are no validity buffers. Layouts: ``u8``, ``u32``, ``u64`` (values); ``utf8`` (32-bit
+    offsets, bytes); ``list<u8>``, ``list<u16>``, ``list<f32>`` (offsets, values); ``list<utf8>`` (list offsets, text
+    offsets, bytes).
+
+    Lists by candidate are in baseline order: candidate_ids (the request's, or the server's pool), baseline_scores
+    (empty without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was
+    scored, NaN where missing). ``ranking`` holds baseline positions as served, ``treatment_ranking`` treatment's where
+    something else was served, ``teams`` whose pick each of an interleaved ranking is (1 control, 2 treatment),
+    ``weights`` cosine, consistency, contradiction, prior. ``query_text`` is empty for embeddings.
+
+    LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``, and those of `read_log`.
+    """
 
 def recover_logs(folder: str) -> tuple[list[Path], list[str]]:
     """Seals the segments that dead writers left open; returns their new paths, and why others were refused.

@@ -152,7 +152,7 @@ class Worker:
         if self._models is not None:
             self._models.triton.close()
         try:
-            self._core.flush_log()
+            self._core.close_log()
         except _core.LogError as error:
             self._records.report(error)
         self._telemetry.close()

@@ -9,7 +9,7 @@ import ra_guard
 from ra_guard import _core, errors
 from ra_guard.client import CallFailed
 from ra_guard.errors import CORE_STATUS, Code, RaGuardError, status_of
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 from ra_guard.gallery.errors import BadName, GalleryError, NoSuchImage
 from ra_guard.models.space import UnknownSpace
 

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from ra_guard import _core
 from ra_guard.client import CallFailed, ExperimentClient
-from ra_guard.experiments import model
+from ra_guard.experiments import allocation
 from ra_guard.experiments.model import Author
 from ra_guard.experiments.publish import ControlFolder, PlanFile
 from ra_guard.experiments.replicas import PlanWatcher, ReplicaBoard
@@ -90,23 +90,23 @@ def test_history_is_bounded_to_the_latest(client: ExperimentClient, control: Con
     assert history[-1].revision == MAX_HISTORY + 2
 
 
-def units(arm: model.Arm, ramp_bp: int, salt: str = "") -> str:
-    seed = model.hash_seed(KEY, salt)
-    return next(str(n) for n in range(100_000) if model.arm_of(_core.bucket(seed, str(n)), ramp_bp) is arm)
+def units(arm: allocation.Arm, ramp_bp: int, salt: str = "") -> str:
+    seed = allocation.hash_seed(KEY, salt)
+    return next(str(n) for n in range(100_000) if allocation.arm_of(_core.bucket(seed, str(n)), ramp_bp) is arm)
 
 
 def test_assign_explains_each_case(client: ExperimentClient) -> None:
     client.ramp(wire.RampRequest(key=KEY, ramp_bp=1000, **SIGNED))
     cases = {
-        model.Arm.TREATMENT: (rerank_pb2.ARM_TREATMENT, rerank_pb2.REASON_UNSPECIFIED),
-        model.Arm.CONTROL: (rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_CONTROL),
-        model.Arm.NOT_ENROLLED: (rerank_pb2.ARM_NOT_ENROLLED, rerank_pb2.REASON_NOT_ENROLLED),
+        allocation.Arm.TREATMENT: (rerank_pb2.ARM_TREATMENT, rerank_pb2.REASON_UNSPECIFIED),
+        allocation.Arm.CONTROL: (rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_CONTROL),
+        allocation.Arm.NOT_ENROLLED: (rerank_pb2.ARM_NOT_ENROLLED, rerank_pb2.REASON_NOT_ENROLLED),
     }
     for arm, (wanted, reason) in cases.items():
         found = client.assign(wire.AssignRequest(key=KEY, unit=units(arm, 1000)))
         assert (found.arm, found.served_arm, found.reason) == (wanted, wanted, reason)
     client.kill(wire.KillRequest(key=KEY, **SIGNED))
-    found = client.assign(wire.AssignRequest(key=KEY, unit=units(model.Arm.TREATMENT, 1000)))
+    found = client.assign(wire.AssignRequest(key=KEY, unit=units(allocation.Arm.TREATMENT, 1000)))
     assert (found.arm, found.served_arm) == (rerank_pb2.ARM_TREATMENT, rerank_pb2.ARM_CONTROL)
     assert found.reason == rerank_pb2.REASON_KILLED
 
@@ -124,7 +124,7 @@ class Silent:
 def test_assign_without_a_lease(control: ControlFolder) -> None:
     control.open(KEY).ramp(5000, ME)
     found = ExperimentAdmin(control, Silent()).assign(
-        wire.AssignRequest(key=KEY, unit=units(model.Arm.TREATMENT, 5000))
+        wire.AssignRequest(key=KEY, unit=units(allocation.Arm.TREATMENT, 5000))
     )
     assert (found.served_arm, found.reason) == (rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_LEASE_EXPIRED)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from ra_guard import _core
-from ra_guard.experiments import model, store
-from ra_guard.experiments.definition import default_definition, parse_definition
+from ra_guard.experiments import errors, store
+from ra_guard.experiments.definition import parse_definition, template
 from ra_guard.experiments.model import Author, Experiment
 from ra_guard.experiments.publish import ControlFolder, PlanFile, Publisher, seal
 from ra_guard.v1 import plan_pb2
@@ -40,7 +40,7 @@ def published(publisher: Publisher) -> plan_pb2.Plan:
     return plan_pb2.Plan.FromString(_core.check_plan(sealed))
 
 
-def changes(publisher: Publisher) -> list[model.Change]:
+def changes(publisher: Publisher) -> list[store.Change]:
     return [revision.change for revision in publisher.revisions()]
 
 
@@ -82,9 +82,9 @@ def test_a_repeated_kill_adds_no_revision(publisher: Publisher) -> None:
 
 def test_a_refused_change_leaves_no_trace(publisher: Publisher) -> None:
     before = publisher.plan.read()
-    with pytest.raises(model.RampOutOfRange):
+    with pytest.raises(errors.RampOutOfRange):
         publisher.ramp(5001, ME)
-    with pytest.raises(model.AlreadyLive):
+    with pytest.raises(errors.AlreadyLive):
         publisher.resume(ME)
     assert publisher.plan.read() == before
     assert len(publisher.revisions()) == 1
@@ -92,31 +92,31 @@ def test_a_refused_change_leaves_no_trace(publisher: Publisher) -> None:
 
 def test_stale_revision(publisher: Publisher) -> None:
     publisher.ramp(100, ME, expected_revision=1)
-    with pytest.raises(model.StaleRevision):
+    with pytest.raises(errors.StaleRevision):
         publisher.kill(ME, expected_revision=1)
     assert not publisher.current().killed
 
 
 def test_unknown_experiment_names_the_known(control: ControlFolder, publisher: Publisher) -> None:
-    with pytest.raises(model.UnknownExperiment) as refused:
+    with pytest.raises(errors.UnknownExperiment) as refused:
         control.open("nobody")
     assert KEY in refused.value.wanted
 
 
 def test_key_that_would_leave_the_folder(control: ControlFolder) -> None:
-    with pytest.raises(model.BadKey):
+    with pytest.raises(errors.BadKey):
         control.open("../control")
 
 
 def test_plan_that_the_core_refuses(control: ControlFolder) -> None:
-    experiment = parse_definition(default_definition())
-    with pytest.raises(model.PlanRefused):
+    experiment = parse_definition(template())
+    with pytest.raises(errors.PlanRefused):
         control.create(replace(experiment, domain_weights={"d" * 33: experiment.default_weights}), ME)
     assert control.stored_keys() == []
 
 
 def test_full_state_survives_the_history(control: ControlFolder) -> None:
-    experiment = replace(parse_definition(default_definition()), spaces=("0" * 32,), lease_s=7, salt="spring")
+    experiment = replace(parse_definition(template()), spaces=("0" * 32,), lease_s=7, salt="spring")
     publisher = control.create(experiment, ME)
     assert publisher.current() == experiment
 
@@ -149,7 +149,7 @@ def test_a_torn_tail_is_cut_off(tmp_path: Path, publisher: Publisher) -> None:
 def test_corrupt_history(tmp_path: Path, publisher: Publisher, damage: Callable[[bytes], bytes]) -> None:
     history = tmp_path / "control" / KEY / "history.jsonl"
     history.write_bytes(damage(history.read_bytes().rstrip(b"\n")) + b"\n")
-    with pytest.raises(model.HistoryCorrupt):
+    with pytest.raises(errors.HistoryCorrupt):
         publisher.kill(ME)
 
 
@@ -188,20 +188,20 @@ def test_a_crash_between_history_and_plan_is_healed_by_the_next_change(
 
 def test_plan_ahead_of_the_history(publisher: Publisher) -> None:
     publisher.plan.write(seal(replace(publisher.current(), revision=9)))
-    with pytest.raises(model.PlanAhead):
+    with pytest.raises(errors.PlanAhead):
         publisher.kill(ME)
 
 
 def test_one_writer_at_a_time(control: ControlFolder, publisher: Publisher) -> None:
     busy = Publisher(control.folder(KEY), lock_wait_s=0.0)
-    with store.exclusive(control.folder(KEY) / "LOCK", 0.0), pytest.raises(model.WriterBusy):
+    with store.exclusive(control.folder(KEY) / "LOCK", 0.0), pytest.raises(errors.WriterBusy):
         busy.kill(ME)
     assert busy.kill(ME).killed
 
 
 def test_plan_unreadable(tmp_path: Path) -> None:
     (tmp_path / "plan.sealed").mkdir()
-    with pytest.raises(model.PlanUnreadable):
+    with pytest.raises(errors.PlanUnreadable):
         PlanFile(tmp_path / "plan.sealed").read()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ra_guard import _core
-from ra_guard.experiments import model
+from ra_guard.experiments import errors
 from ra_guard.experiments.model import Author
 from ra_guard.experiments.publish import ControlFolder, Publisher
 from ra_guard.experiments.replicas import FORGET_AFTER, PlanWatcher, ReplicaBoard
@@ -146,7 +146,7 @@ def test_an_unreadable_plan_is_no_contact(publisher: Publisher, board: ReplicaBo
     plan = control.folder(KEY) / "plan.sealed"
     plan.unlink()
     plan.mkdir()
-    with pytest.raises(model.PlanUnreadable):
+    with pytest.raises(errors.PlanUnreadable):
         watcher.poll()
     assert sink.renewals == 0
 
@@ -210,5 +210,5 @@ def test_a_broken_report_is_a_replica_not_heard_from(board: ReplicaBoard, contro
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "w" * 65])
 def test_replica_name_that_is_no_file_name(board: ReplicaBoard, name: str) -> None:
-    with pytest.raises(model.BadReplica):
+    with pytest.raises(errors.BadReplica):
         board.report(name, 1, START)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ra_guard.experiments.control_store import LeaseLost, StoreGone, WriterLease
-from ra_guard.experiments.model import WriterBusy
+from ra_guard.experiments.errors import WriterBusy
 from ra_guard.experiments.seat import WriterSeat
 
 TTL_S = 9.0

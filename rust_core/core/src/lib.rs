@@ -21,7 +21,7 @@ pub mod kernel;
 pub mod limits;
 pub mod log;
 pub mod plan;
-
+pub mod replay;
 pub mod rerank;
 pub mod score;
 pub mod score_buffer;

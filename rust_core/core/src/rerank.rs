@@ -15,7 +15,7 @@ use crate::score_buffer::ScoreBuffer;
 use crate::serving::Serving;
 use crate::wire::{Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, StageTimes, Status, decode};
 use laps::Laps;
-use verdict::{Lease, Verdict, check_fit, refusal};
+use verdict::{Lease, Verdict, check_fit, mismatches, refusal};
 
 /// What a caller hands over.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ impl Engine {
         self.answer(call, None, clock, scratch)
     }
 
-    /// Answers one call with the baseline, for a reason known outside the core. A user who would get the baseline
+    /// Answers one call with the baseline, for a reason of [`Reason::FROM_OUTSIDE`]. A user who would get the baseline
     /// anyway is given that reason instead.
     pub fn fall_back(
         &self,
@@ -98,6 +98,7 @@ impl Engine {
         clock: &impl Clock,
         scratch: &mut Scratch,
     ) -> Result<Outcome, RequestError> {
+        debug_assert!(Reason::FROM_OUTSIDE.contains(&reason), "{reason:?} is for the core to find");
         self.answer(call, Some(reason), clock, scratch)
     }
 
@@ -173,7 +174,7 @@ impl Engine {
         laps: &mut Laps<'_, impl Clock>,
     ) -> Ending {
         let generation = &*serving.generation;
-        if !plan.allows_space(generation.space_fingerprint()) {
+        if mismatches(request, plan, serving) {
             return Ending::Baseline(Reason::ModelMismatch);
         }
         match request.query {
@@ -181,9 +182,6 @@ impl Engine {
                 Some(cached) => scores.take_text(cached),
                 None => return Ending::ColdText(text.to_owned()),
             },
-            Query::Embedding(embedding) if embedding.space != generation.space_fingerprint() => {
-                return Ending::Baseline(Reason::ModelMismatch);
-            }
             Query::Embedding(embedding) => scores.take_embedding(embedding),
         }
         if laps.is_late() {

@@ -123,6 +123,10 @@ fn a_record_that_does_not_add_up_is_refused() {
         let error = Record::decode(&bytes).expect_err(field);
         assert!(matches!(error, LogError::BadRecord { field: found, .. } if found == field), "{error}");
     }
+    let mut unflagged = record(Arm::Treatment);
+    unflagged[102] = 1;
+    let error = Record::decode(&unflagged).expect_err("unflagged");
+    assert!(matches!(error, LogError::BadRecord { field: "treatment ranking", found: 1, .. }), "{error}");
     let mut longer = good.clone();
     longer.push(0);
     assert!(Record::decode(&longer).expect_err("longer").to_string().contains("found 1 for end"));

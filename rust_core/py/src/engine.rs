@@ -11,7 +11,7 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict};
 
 use ra_guard_core::engine::{Clock, Engine as CoreEngine};
 use ra_guard_core::kernel::Kernel;
-use ra_guard_core::log::{CandidateLog, LogSettings};
+use ra_guard_core::log::{CandidateLog, LogError, LogSettings};
 use ra_guard_core::rerank::{Call, Outcome, Scratch};
 use ra_guard_core::wire::{Embedding, Reason, RequestError};
 
@@ -45,6 +45,11 @@ impl Engine {
         let outcome = py.detach(|| SCRATCH.with_borrow_mut(|scratch| call(&self.0, &input, scratch))).or_raise(py)?;
         SCRATCH.with_borrow(|scratch| Ok(Answer::new(py, outcome, scratch.response())))
     }
+
+    /// Waits for the candidate log, where there is one, with the interpreter detached.
+    fn with_log(&self, py: Python<'_>, wait: fn(&CandidateLog) -> Result<(), LogError>) -> PyResult<()> {
+        py.detach(|| self.0.log().map_or(Ok(()), wait)).or_raise(py)
+    }
 }
 
 #[pymethods]
@@ -60,10 +65,7 @@ impl Engine {
         log_writer: &str,
         kernel: Option<&str>,
     ) -> PyResult<Engine> {
-        let kernel = match kernel {
-            None => Kernel::detect(),
-            Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name))?,
-        };
+        let kernel = kernel_named(kernel)?;
         let settings = |folder| LogSettings {
             folder,
             writer: log_writer.to_owned(),
@@ -102,9 +104,11 @@ impl Engine {
         pool: Option<Vec<PyBackedBytes>>,
         wait_ns: u64,
     ) -> PyResult<Answer> {
-        let from_outside = |reason: &Reason| !matches!(reason, Reason::None | Reason::Shadow);
-        let reason = Reason::from_wire(reason).filter(from_outside).ok_or_else(|| {
-            PyValueError::new_err(format!("reason: found {reason}, wanted a value of ra_guard.v1.Reason from 1 to 9"))
+        let found = reason;
+        let reason = Reason::from_wire(reason).filter(|reason| Reason::FROM_OUTSIDE.contains(reason));
+        let reason = reason.ok_or_else(|| {
+            let wanted = Reason::FROM_OUTSIDE.map(|reason| format!("{} ({reason:?})", reason as u8)).join(", ");
+            PyValueError::new_err(format!("reason: found {found}, wanted one of {wanted}"))
         })?;
         self.run(request, pool.as_deref(), None, wait_ns, |engine, call, scratch| {
             engine.fall_back(call, reason, &SystemClock, scratch)
@@ -162,10 +166,17 @@ impl Engine {
 
     fn log_counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counters = self.0.log().map(CandidateLog::counters).unwrap_or_default();
+        let (offered, dropped) = (counters.offered, counters.dropped);
         let named = [
+            ("offered_unassigned", offered.unassigned),
+            ("offered_control", offered.control),
+            ("offered_treatment", offered.treatment),
+            ("offered_not_enrolled", offered.not_enrolled),
+            ("dropped_unassigned", dropped.unassigned),
+            ("dropped_control", dropped.control),
+            ("dropped_treatment", dropped.treatment),
+            ("dropped_not_enrolled", dropped.not_enrolled),
             ("written", counters.written),
-            ("dropped_control", counters.dropped_control),
-            ("dropped_treatment", counters.dropped_treatment),
             ("bytes", counters.bytes),
             ("segments", counters.segments),
             ("write_errors", counters.write_errors),
@@ -174,10 +185,15 @@ impl Engine {
     }
 
     fn flush_log(&self, py: Python<'_>) -> PyResult<()> {
-        match self.0.log() {
-            Some(log) => py.detach(|| log.flush()).or_raise(py),
-            None => Ok(()),
-        }
+        self.with_log(py, CandidateLog::flush)
+    }
+
+    fn roll_log(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_log(py, CandidateLog::roll)
+    }
+
+    fn close_log(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_log(py, CandidateLog::close)
     }
 }
 
@@ -185,6 +201,14 @@ impl Engine {
 fn contact(told_ns: Option<u64>) -> u64 {
     let now_ns = SystemClock.monotonic_ns();
     told_ns.map_or(now_ns, |told_ns| told_ns.min(now_ns))
+}
+
+/// The kernel of a name, or the best one that this CPU runs.
+pub fn kernel_named(name: Option<&str>) -> PyResult<Kernel> {
+    match name {
+        None => Ok(Kernel::detect()),
+        Some(name) => Kernel::named(name).ok_or_else(|| unknown_kernel(name)),
+    }
 }
 
 fn unknown_kernel(name: &str) -> PyErr {

@@ -9,6 +9,7 @@ use strum::VariantNames;
 
 use ra_guard_core::log::LogError as CoreLogError;
 use ra_guard_core::plan::PlanError as CorePlanError;
+use ra_guard_core::replay::ReplayError;
 use ra_guard_core::shard::{RowFault, ShardError as CoreShardError};
 use ra_guard_core::wire::RequestError as CoreRequestError;
 
@@ -46,6 +47,16 @@ crosses!(CoreRequestError, RequestError);
 crosses!(CoreShardError, ShardError);
 crosses!(CorePlanError, PlanError);
 crosses!(CoreLogError, LogError);
+
+impl IntoPython for ReplayError {
+    fn into_python(self, py: Python<'_>) -> PyErr {
+        match self {
+            ReplayError::Record(error) => error.into_python(py),
+            ReplayError::Plan(error) => error.into_python(py),
+            ReplayError::Generation(error) => error.into_python(py),
+        }
+    }
+}
 
 /// `?` for results of the core, where the interpreter is attached.
 pub trait OrRaise<T> {

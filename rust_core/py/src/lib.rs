@@ -7,9 +7,11 @@ mod answer;
 mod buffers;
 mod engine;
 mod errors;
+mod feedback_log;
 mod functions;
 mod generation;
 mod log;
+mod replay;
 mod time;
 mod writer;
 
@@ -19,7 +21,9 @@ use pyo3::prelude::*;
 const OBJECT_ALIGNMENT: usize = 16;
 const _: () = assert!(align_of::<answer::Answer>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<engine::Engine>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<feedback_log::FeedbackLog>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<generation::Generation>() <= OBJECT_ALIGNMENT);
+const _: () = assert!(align_of::<replay::Replay>() <= OBJECT_ALIGNMENT);
 const _: () = assert!(align_of::<writer::ShardWriter>() <= OBJECT_ALIGNMENT);
 
 #[pymodule(gil_used = false)]
@@ -33,11 +37,15 @@ mod _core {
     #[pymodule_export]
     use errors::{CoreError, LogError, PlanError, RequestError, ShardError};
     #[pymodule_export]
+    use feedback_log::FeedbackLog;
+    #[pymodule_export]
     use functions::{bucket, check_plan, count_candidates, publish_manifest, seal_plan, space_fingerprint};
     #[pymodule_export]
     use generation::Generation;
     #[pymodule_export]
-    use log::{describe_record, read_log, recover_logs};
+    use log::{describe_record, read_counts, read_feedback, read_log, read_log_columns, recover_logs};
+    #[pymodule_export]
+    use replay::Replay;
     #[pymodule_export]
     use writer::ShardWriter;
 

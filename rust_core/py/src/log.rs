@@ -1,19 +1,65 @@
-//! Reading candidate logs.
+//! Reading logs.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use ra_guard_core::log::{Record, ScoreColumns, read_segment, recover_folder};
+use ra_guard_core::log::{
+    FeedbackRecord, Kind, LogError, Record, ScoreColumns, SegmentFile, Writing, read_columns,
+    read_counts as read_core_counts, recover_folder,
+};
 
 use crate::errors::OrRaise;
 
-/// The intact records of a segment; a torn tail ends the list.
+/// The intact records of a segment of either kind; a torn tail ends the list.
 #[pyfunction]
 pub fn read_log<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let records = py.detach(|| read_segment(&path)).or_raise(py)?;
-    Ok(records.iter().map(|record| PyBytes::new(py, record)).collect())
+    let segment = py.detach(|| SegmentFile::read(&path)).or_raise(py)?;
+    let records = py.detach(|| segment.records()).or_raise(py)?;
+    Ok(records.into_iter().map(|record| PyBytes::new(py, record)).collect())
+}
+
+/// The intact events of a feedback segment, with the time when each arrived.
+#[pyfunction]
+pub fn read_feedback<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
+    let segment = py.detach(|| SegmentFile::read(&path)).or_raise(py)?;
+    let decode = || -> Result<Vec<_>, LogError> {
+        segment.records_of(Kind::Feedback)?.into_iter().map(FeedbackRecord::decode).collect()
+    };
+    let records = py.detach(decode).or_raise(py)?;
+    Ok(records.into_iter().map(|record| (record.received_unix_ns, PyBytes::new(py, record.event))).collect())
+}
+
+/// A candidate segment as columns, in the buffers of Apache Arrow: layout and buffers by name.
+#[pyfunction]
+pub fn read_log_columns<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
+    let columns = py.detach(|| read_columns(&path)).or_raise(py)?;
+    let named = PyDict::new(py);
+    // One column at a time: each is copied once and let go.
+    for column in columns {
+        let buffers: Vec<_> = column.buffers.into_iter().map(|buffer| PyBytes::new(py, &buffer)).collect();
+        named.set_item(column.name, (column.layout, buffers))?;
+    }
+    Ok(named)
+}
+
+/// What a run's counts file says.
+#[pyfunction]
+pub fn read_counts<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
+    let (counts, writing) = py.detach(|| read_core_counts(&path)).or_raise(py)?;
+    let (offered, said) = (PyDict::new(py), PyDict::new(py));
+    for (arm, count) in
+        ["unassigned", "control", "treatment", "not_enrolled"].iter().zip(counts.offered.in_wire_order())
+    {
+        offered.set_item(arm, count)?;
+    }
+    said.set_item("writer", counts.writer)?;
+    said.set_item("run", counts.run)?;
+    said.set_item("closed", counts.closed)?;
+    said.set_item("alive", writing == Writing::Alive)?;
+    said.set_item("offered", offered)?;
+    Ok(said)
 }
 
 /// Seals the segments of writers that are gone; returns their paths and, for those refused, why.

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ra_guard.cli.terminal import result_console
 from ra_guard.client import Detail, RerankClient, RerankFields
-from ra_guard.experiments.model import InvalidInput
+from ra_guard.experiments.errors import InvalidInput
 from ra_guard.v1 import rerank_pb2
 
 app = cyclopts.App(name="rerank", help="Rerank candidates for one query.")

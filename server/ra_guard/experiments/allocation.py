@@ -1,11 +1,15 @@
 """Where the hash puts a unit: the seed, the buckets, and which of them each arm holds at a ramp."""
 
+import re
 from enum import Enum
 
 BUCKETS = 10_000
 CONTROL_ORIGIN = 5_000
 """Treatment grows from bucket 0, control from here, so that no ramp moves a unit from one arm to the other."""
 MAX_RAMP_BP = 5_000
+KEY_RULE = "1..64 of [A-Za-z0-9_.-], and not . or .."
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Arm(Enum):
@@ -14,6 +18,11 @@ class Arm(Enum):
     TREATMENT = "treatment"
     CONTROL = "control"
     NOT_ENROLLED = "not_enrolled"
+
+
+def is_key(key: str) -> bool:
+    """Whether the wire allows an experiment key, and a folder can safely carry it."""
+    return _KEY.fullmatch(key) is not None and key not in {".", ".."}
 
 
 def hash_seed(key: str, salt: str) -> str:

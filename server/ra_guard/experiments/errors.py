@@ -164,3 +164,30 @@ class PlanUnreadable(ExperimentError):
     """The plan file exists and cannot be read."""
 
     status_code = Code.INTERNAL
+
+
+# The control plane
+
+
+class NotTheWriter(ExperimentError):
+    """Another instance holds the writer lease, or none does yet."""
+
+    status_code = Code.UNAVAILABLE
+
+
+class KillNotStored(ExperimentError):
+    """The replicas were told to halt, and the store refused the kill."""
+
+    status_code = Code.UNAVAILABLE
+
+
+class FlagIsOff(ExperimentError):
+    """A resume while the feature flag says off."""
+
+    status_code = Code.FAILED_PRECONDITION
+
+
+class FlagUnread(ExperimentError):
+    """The feature flag was never read: whether treatment is allowed is not known."""
+
+    status_code = Code.UNAVAILABLE

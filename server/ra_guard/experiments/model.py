@@ -11,7 +11,6 @@ No I/O, no clock: the moment of a change comes in as ``at``, who and why stand b
       +--resume (new epoch)-- killed
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,19 +20,11 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Strict, ValidationError
 
-from ra_guard.experiments.allocation import (
-    BUCKETS,
-    CONTROL_ORIGIN,
-    MAX_RAMP_BP,
-    Arm,
-    arm_of,
-    hash_seed,
-    percent,
-)
+from ra_guard.experiments.allocation import KEY_RULE, MAX_RAMP_BP, is_key, percent
 from ra_guard.experiments.definition.diff import differences
 from ra_guard.experiments.definition.read import parse_definition
 from ra_guard.experiments.definition.table import Count, Positive, Table
-from ra_guard.experiments.definition.treatment import Stage, Weights
+from ra_guard.experiments.definition.treatment import Stage
 from ra_guard.experiments.definition.vocabulary import Approval
 from ra_guard.experiments.definition.whole import Definition
 from ra_guard.experiments.errors import (
@@ -41,83 +32,24 @@ from ra_guard.experiments.errors import (
     AlreadyLive,
     ApprovalMissing,
     ApprovalNotNeeded,
-    BadDefinition,
     BadKey,
-    BadReplica,
-    BadUnit,
-    ExperimentError,
-    InvalidInput,
     KeyChanged,
     NotAStage,
-    PlanRefused,
     RampOutOfRange,
     RolledBack,
     SaltInUse,
     StageInForce,
     StageSkipped,
-    StaleRevision,
     StateCorrupt,
-    UnknownExperiment,
-    UnknownOption,
-    UnknownRevision,
     UsersEnrolled,
     WhoMissing,
     WhyMissing,
 )
 
-__all__ = [
-    "BUCKETS",
-    "CONTROL_ORIGIN",
-    "MAX_RAMP_BP",
-    "AlreadyKilled",
-    "AlreadyLive",
-    "ApprovalMissing",
-    "ApprovalNotNeeded",
-    "Arm",
-    "Author",
-    "BadDefinition",
-    "BadKey",
-    "BadReplica",
-    "BadUnit",
-    "Definition",
-    "Experiment",
-    "ExperimentError",
-    "InvalidInput",
-    "KeyChanged",
-    "NotAStage",
-    "Pace",
-    "PlanRefused",
-    "RampOutOfRange",
-    "RolledBack",
-    "SaltInUse",
-    "StageInForce",
-    "StageSkipped",
-    "StaleRevision",
-    "StateCorrupt",
-    "UnknownExperiment",
-    "UnknownOption",
-    "UnknownRevision",
-    "UsersEnrolled",
-    "Weights",
-    "WhoMissing",
-    "WhyMissing",
-    "arm_of",
-    "describe",
-    "experiment_from",
-    "first",
-    "hash_seed",
-    "is_replica_name",
-    "numbers_of",
-    "percent",
-    "require_key",
-    "state_of",
-]
-
 MAX_WHO_BYTES = 128
 MAX_WHY_BYTES = 512
-
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+MAX_TOLD = 20
+"""Fields that a ledger line names; the definitions themselves are kept with their revisions."""
 
 FROZEN_WHILE_ENROLLED = (
     "unit",
@@ -346,13 +278,8 @@ class Experiment:
 
 def require_key(key: str) -> None:
     """Refuses a key that the wire does not allow or that a folder cannot safely carry. Raises BadKey."""
-    if not _KEY.fullmatch(key) or key in {".", ".."}:
-        raise BadKey(found=f"key {key!r}", wanted="1..64 of [A-Za-z0-9_.-]", cure="choose another key")
-
-
-def is_replica_name(name: str) -> bool:
-    """1..64 of ``[A-Za-z0-9_.-]``, and no dot first."""
-    return _REPLICA.fullmatch(name) is not None
+    if not is_key(key):
+        raise BadKey(found=f"key {key!r}", wanted=KEY_RULE, cure="choose another key")
 
 
 def first(definition: Definition, at: datetime) -> Experiment:
@@ -404,7 +331,28 @@ def experiment_from(definition_text: str, state: Mapping[str, object]) -> Experi
             wanted="a state as this version writes it",
             cure="restore the store from a copy",
         ) from cause
-    return Experiment(definition=definition, **{**kept, "approved_bp": frozenset(kept["approved_bp"])})
+    experiment = Experiment(definition=definition, **{**kept, "approved_bp": frozenset(kept["approved_bp"])})
+    if wrong := _impossible(experiment):
+        raise StateCorrupt(
+            found=f"a state of {definition.key} with {wrong}",
+            wanted="a state that transitions lead to",
+            cure="restore the store from a copy",
+        )
+    return experiment
+
+
+def _impossible(experiment: Experiment) -> str | None:
+    """What no transition leads to, in words."""
+    stages = {stage.ramp_bp for stage in experiment.definition.stages}
+    if experiment.ramp_bp not in {0, *stages}:
+        return f"ramp_bp = {experiment.ramp_bp}, no stage of its definition"
+    if experiment.ramp_bp > experiment.widest_bp:
+        return f"ramp_bp = {experiment.ramp_bp} above widest_bp = {experiment.widest_bp}"
+    if experiment.rolled_back and not (experiment.killed and experiment.ramp_bp == 0):
+        return "rolled_back, and not killed at ramp 0"
+    if not experiment.approved_bp <= stages:
+        return f"approved_bp = {sorted(experiment.approved_bp)}, not all of them stages"
+    return None
 
 
 # What the ledger says
@@ -415,7 +363,9 @@ def describe(before: Experiment | None, after: Experiment) -> str:
     if before is None:
         return f"create at ramp {percent(after.ramp_bp)}{', killed' if after.killed else ''}"
     if after.definition != before.definition:
-        return f"apply: {'; '.join(differences(before.definition, after.definition))}"
+        changed = differences(before.definition, after.definition)
+        more = f"; and {len(changed) - MAX_TOLD} more" if len(changed) > MAX_TOLD else ""
+        return f"apply: {'; '.join(changed[:MAX_TOLD])}{more}"
     if after.epoch != before.epoch:
         return f"resume as epoch {after.epoch}, salt {after.salt}, ramp {percent(after.ramp_bp)}"
     if after.rolled_back != before.rolled_back:

@@ -8,15 +8,12 @@ A kill that the store refuses is not refused to the replicas: they are told to h
 again until it is stored.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from types import MappingProxyType
 
-from ra_guard.errors import Code
 from ra_guard.experiments import model, publish
 from ra_guard.experiments.control_store import (
     ControlStore,
@@ -25,7 +22,6 @@ from ra_guard.experiments.control_store import (
     OutcomeUnknown,
     StoreBusy,
     StoreCorrupt,
-    Stored,
     StoreFailed,
     StoreFull,
     StoreGone,
@@ -35,6 +31,10 @@ from ra_guard.experiments.control_store import (
 from ra_guard.experiments.definition import Definition, parse_definition, template
 from ra_guard.experiments.errors import (
     ExperimentError,
+    FlagIsOff,
+    FlagUnread,
+    KillNotStored,
+    NotTheWriter,
     StaleRevision,
     UnknownExperiment,
     UnknownRevision,
@@ -42,9 +42,9 @@ from ra_guard.experiments.errors import (
 )
 from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
 from ra_guard.experiments.model import Author, Experiment, Pace, require_key
-from ra_guard.experiments.replicas import Replicas, Rollout
+from ra_guard.experiments.published import Answer, Changed, Published, Spread, experiment_of, published, stored
+from ra_guard.experiments.replicas import Replicas
 from ra_guard.experiments.seat import WriterSeat
-from ra_guard.v1.plan_pb2 import SealedPlan
 
 ACK_GRACE_S = 5.0
 """Beyond the lease: by then every replica has the revision or no lease."""
@@ -57,72 +57,6 @@ _REFUSALS = (StoreBusy, StoreCorrupt, StoreFailed, StoreFull, StoreGone, StoreRe
 
 Listener = Callable[[str], None]
 Transition = Callable[[Experiment], Experiment]
-
-
-class NotTheWriter(ExperimentError):
-    """Another instance holds the writer lease, or none does yet."""
-
-    status_code = Code.UNAVAILABLE
-
-
-class KillNotStored(ExperimentError):
-    """The replicas were told to halt, and the store refused the kill."""
-
-    status_code = Code.UNAVAILABLE
-
-
-class FlagIsOff(ExperimentError):
-    """A resume while the feature flag says off."""
-
-    status_code = Code.FAILED_PRECONDITION
-
-
-class FlagUnread(ExperimentError):
-    """The feature flag was never read: whether treatment is allowed is not known."""
-
-    status_code = Code.UNAVAILABLE
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What replicas are told: an experiment, and its plan as sealed bytes."""
-
-    experiment: Experiment
-    sealed: bytes
-    checksum: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A change that is stored and published. ``before`` and ``after`` are one object when nothing had to change."""
-
-    before: Experiment | None
-    after: Experiment
-    published_s: float
-    """On the steady clock."""
-
-    @property
-    def lease_s(self) -> int:
-        """The longest lease of an older plan that may still run."""
-        return self.after.lease_s if self.before is None else self.before.lease_s
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How a change reached the replicas."""
-
-    rollout: Rollout
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a replica is told in answer to its word."""
-
-    revision: int
-    sealed: bytes | None
-    """Present when the replica does not hold the plan in force."""
-    halt: bool
 
 
 class ControlPlane:
@@ -186,13 +120,13 @@ class ControlPlane:
 
         Raises NotTheWriter, UnknownExperiment, BadReplica, FlagUnread.
         """
-        published = self._in_force(key)
+        found = self._in_force(key)
         self._require_flag_read(key)
-        revision = published.experiment.revision
-        in_force = held == (revision, published.checksum)
+        revision = found.experiment.revision
+        in_force = held == (revision, found.checksum)
         # A plan of another store with our number counts as none: it must not look like ours.
         self.replicas.hear(key, replica, held[0] if in_force or held[0] != revision else 0, revision)
-        return Answer(revision, None if in_force else published.sealed, key in self._unstored)
+        return Answer(revision, None if in_force else found.sealed, key in self._unstored)
 
     def leave(self, key: str, replica: str) -> None:
         """A replica answers no more calls and is to be forgotten."""
@@ -215,14 +149,14 @@ class ControlPlane:
 
     def plan(self, key: str, revision: int) -> bytes:
         """A plan as it was published, sealed. Raises UnknownExperiment, UnknownRevision."""
-        stored = self._store.at(key, revision)
-        if stored is None:
+        recorded = self._store.at(key, revision)
+        if recorded is None:
             raise UnknownRevision(
                 found=f"revision {revision} of {key}",
                 wanted=f"1..{self.current(key).revision}",
                 cure="take the revision from the log record or from `ra-guard experiment status`",
             )
-        return stored.sealed
+        return recorded.sealed
 
     def flag(self, key: str) -> FlagReading | None:
         """What the feature flag says; None when none is configured."""
@@ -328,24 +262,24 @@ class ControlPlane:
         if lease is None or lease.term == self._term:
             return
         with self._changing:
-            published = {}
+            found = {}
             for key in self._store.keys():  # noqa: SIM118 (a query, no dictionary)
-                stored = self._store.current(key)
-                if stored is not None:
-                    published[key] = _published(_experiment(stored), stored.sealed)
+                current = self._store.current(key)
+                if current is not None:
+                    found[key] = published(experiment_of(current), current.sealed)
                     known = self._store.replicas(key)
                     self._remembered[key] = known
                     self.replicas.expect(key, known)
-            self._published = MappingProxyType(published)
+            self._published = MappingProxyType(found)
             self._term = lease.term
-        self._tell(*published)
+        self._tell(*found)
 
     def _obey_flags(self) -> None:
         if not self.leads():
             return
-        for key, published in self._published.items():
+        for key, in_force in self._published.items():
             reading = self._flags.read(key)
-            if reading is not None and reading.state is FlagState.OFF and not published.experiment.killed:
+            if reading is not None and reading.state is FlagState.OFF and not in_force.experiment.killed:
                 self.kill(key, Author(f"flag {reading.provider}", f"flag {key} is off"))
 
     def _retry_kills(self) -> None:
@@ -420,14 +354,14 @@ class ControlPlane:
             numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
         )
         try:
-            self._store.record(0 if before is None else before.revision, _stored(after, sealed, now), entry, lease)
+            self._store.record(0 if before is None else before.revision, stored(after, sealed, now), entry, lease)
         except LeaseLost as cause:
             self._term = 0
             raise self._not_the_writer() from cause
         except (OutcomeUnknown, StaleRevision):
             self._term = 0  # what is stored is not what is published here: read it again before anything is said
             raise
-        self._published = MappingProxyType({**self._published, key: _published(after, sealed)})
+        self._published = MappingProxyType({**self._published, key: published(after, sealed)})
         if after.killed:
             self._unstored.pop(key, None)
         published_s = self._steady()
@@ -495,23 +429,3 @@ class ControlPlane:
             wanted="what is stored to be read",
             cure="try again in a moment",
         )
-
-
-def _published(experiment: Experiment, sealed: bytes) -> Published:
-    return Published(experiment, sealed, SealedPlan.FromString(sealed).checksum)
-
-
-def _experiment(stored: Stored) -> Experiment:
-    return model.experiment_from(stored.definition, json.loads(stored.state))
-
-
-def _stored(experiment: Experiment, sealed: bytes, at: datetime) -> Stored:
-    return Stored(
-        key=experiment.key,
-        revision=experiment.revision,
-        epoch=experiment.epoch,
-        definition=experiment.definition.text,
-        state=json.dumps(model.state_of(experiment)),
-        sealed=sealed,
-        at=at,
-    )

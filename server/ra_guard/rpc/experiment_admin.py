@@ -16,8 +16,9 @@ from ra_guard.experiments.definition import differences
 from ra_guard.experiments.errors import BadUnit
 from ra_guard.experiments.flag import FlagReading
 from ra_guard.experiments.model import Author, Experiment, Pace
-from ra_guard.experiments.plane import Changed, ControlPlane, Spread
+from ra_guard.experiments.plane import ControlPlane
 from ra_guard.experiments.publish import plan_of
+from ra_guard.experiments.published import Changed, Spread
 from ra_guard.rpc.auth import Principal
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2, rerank_pb2

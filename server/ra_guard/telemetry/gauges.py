@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import product
 
 from ra_guard import _core
 from ra_guard._core import Engine
@@ -37,12 +38,12 @@ def register_gauges(
     metrics.counter(
         "ra_guard.telemetry.dropped", lambda: records.dropped, unit="{record}", description="Call records dropped"
     )
-    for arm in ("control", "treatment"):
+    for what, arm in product(("offered", "dropped"), ("unassigned", "control", "treatment", "not_enrolled")):
         metrics.counter(
-            "ra_guard.candidate_log.dropped",
-            partial(_log_counter, core, f"dropped_{arm}"),
+            f"ra_guard.candidate_log.{what}",
+            partial(_log_counter, core, f"{what}_{arm}"),
             unit="{record}",
-            description="Candidate log records dropped",
+            description=f"Candidate log records {what}",
             arm=arm,
         )
     for key in ("written", "bytes", "write_errors"):

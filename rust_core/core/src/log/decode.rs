@@ -1,7 +1,7 @@
 //! One record read in place, from bytes that nothing vouches for. FORMAT.md has the bytes.
 
 use zerocopy::little_endian::{F32, U16};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::LogError;
 use super::record::{
@@ -68,6 +68,11 @@ impl<'a> Column<'a> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + Clone + use<'a> {
         self.0.iter().map(|value| value.get())
     }
+
+    /// The values as they lie in the record, little-endian.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// Positions of a record's ranking.
@@ -130,6 +135,9 @@ impl<'a> Record<'a> {
             1 => (header.mode_of_version_1(), 0),
             _ => parts.extension()?,
         };
+        if treatment_ranked != 0 && header.flags & HAS_TREATMENT_RANKING == 0 {
+            return Err(bad("treatment ranking", treatment_ranked, "0 unless flagged"));
+        }
         let candidates = usize::from(header.candidates.get());
         let has = |flag: u8| header.flags & flag != 0;
         let record = Self {

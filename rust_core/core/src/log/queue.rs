@@ -1,84 +1,65 @@
-//! The bounded queue between calls and the writing thread.
+//! The bounded queue between those who append and the writing thread.
 //!
-//! Two buffers of half the memory each: calls append to one while the thread writes the other, and swapping them is
+//! Two buffers of half the memory each: callers append to one while the thread writes the other, and swapping them is
 //! all that either waits for. Calls never wake the thread; it looks by itself every few milliseconds, which saves
 //! each call the 20-40 us of a wake-up across cores.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::LogError;
-use super::record;
-use super::segment::{FRAME_HEADER_BYTES, append_frame};
-
-/// A record that found no room. It is counted by its arm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("candidate log: the queue is full; the record is dropped and counted")]
-pub struct Dropped;
-
-/// What has become of the records so far. Dropped: found no room in the queue, or could not be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LogCounters {
-    /// Records handed to the file system.
-    pub written: u64,
-    /// Records lost of users in control.
-    pub dropped_control: u64,
-    /// Records lost of users in treatment.
-    pub dropped_treatment: u64,
-    /// Records lost of users in neither arm.
-    pub dropped_not_enrolled: u64,
-    /// Records lost of calls without a plan to assign by.
-    pub dropped_unassigned: u64,
-    /// Bytes of the records handed to the file system, with their frames.
-    pub bytes: u64,
-    /// Segments begun.
-    pub segments: u64,
-    /// Failures of the file system.
-    pub write_errors: u64,
+/// There is no room for what was to be queued, or nothing is taken any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Bytes that are free until the thread comes by.
+    Full { free: usize },
+    /// Closed.
+    Closed,
 }
 
-/// Lost records by assigned arm: unassigned, control, treatment, not enrolled.
-type ByArm = [AtomicU64; 4];
+/// What the thread found in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// More may come.
+    Running,
+    /// The queue was closed before: these are the last.
+    Last,
+}
 
-/// What calls and the writing thread share.
+/// What callers and the writing thread share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    queued: Mutex<Vec<u8>>,
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
     half_bytes: usize,
-    dropped: ByArm,
+    pub(super) tallies: Tallies,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frames: Vec<u8>,
+    closed: bool,
+}
+
+/// What the writing thread has done so far.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
     pub(super) written: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) segments: AtomicU64,
     pub(super) write_errors: AtomicU64,
-    stopping: AtomicBool,
-    flushes: Mutex<Flushes>,
-    flushed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Flushes {
-    requested: u64,
-    done: u64,
-    error: Option<LogError>,
+impl Tallies {
+    pub(super) fn written(&self, records: u64, bytes: usize) {
+        self.written.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
-impl Shared {
+impl Queue {
     pub(super) fn new(queue_bytes: usize) -> Self {
         let half_bytes = queue_bytes / 2;
-        Self {
-            queued: Mutex::new(touched_buffer(half_bytes)),
-            half_bytes,
-            dropped: ByArm::default(),
-            written: AtomicU64::default(),
-            bytes: AtomicU64::default(),
-            segments: AtomicU64::default(),
-            write_errors: AtomicU64::default(),
-            stopping: AtomicBool::default(),
-            flushes: Mutex::default(),
-            flushed: Condvar::default(),
-        }
+        let waiting = Waiting { frames: touched_buffer(half_bytes), closed: false };
+        Self { waiting: Mutex::new(waiting), half_bytes, tallies: Tallies::default() }
     }
 
     /// The writing thread's buffer, to swap against the other.
@@ -86,81 +67,40 @@ impl Shared {
         touched_buffer(self.half_bytes)
     }
 
-    pub(super) fn push(&self, record: &[u8]) -> Result<(), Dropped> {
-        let mut queued = lock(&self.queued);
-        if record.is_empty() || self.half_bytes - queued.len() < FRAME_HEADER_BYTES + record.len() {
-            drop(queued);
-            self.count_dropped(record);
-            return Err(Dropped);
+    /// Appends frames of `bytes` bytes in all, or none of them.
+    pub(super) fn append(&self, bytes: usize, append: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        let mut waiting = lock(&self.waiting);
+        let free = self.half_bytes - waiting.frames.len();
+        if waiting.closed {
+            return Err(Refused::Closed);
         }
-        append_frame(&mut queued, record);
+        if bytes > free {
+            return Err(Refused::Full { free });
+        }
+        append(&mut waiting.frames);
+        debug_assert_eq!(waiting.frames.len() + free - bytes, self.half_bytes);
         Ok(())
     }
 
-    /// Takes all that is queued; `empty` becomes the buffer that calls append to.
-    pub(super) fn take(&self, empty: &mut Vec<u8>) {
-        std::mem::swap(&mut *lock(&self.queued), empty);
+    /// Takes all that is queued; `empty` becomes the buffer that callers append to.
+    pub(super) fn take(&self, empty: &mut Vec<u8>) -> Taken {
+        let mut waiting = lock(&self.waiting);
+        std::mem::swap(&mut waiting.frames, empty);
+        if waiting.closed { Taken::Last } else { Taken::Running }
     }
 
-    pub(super) fn count_dropped(&self, record: &[u8]) {
-        let arm = record::assigned_arm_number(record).min(self.dropped.len() - 1);
-        self.dropped[arm].fetch_add(1, Ordering::Relaxed);
+    /// From here on nothing is taken in.
+    pub(super) fn close(&self) {
+        lock(&self.waiting).closed = true;
     }
 
-    pub(super) fn counters(&self) -> LogCounters {
-        let [unassigned, control, treatment, not_enrolled] = &self.dropped;
-        LogCounters {
-            written: self.written.load(Ordering::Relaxed),
-            dropped_control: control.load(Ordering::Relaxed),
-            dropped_treatment: treatment.load(Ordering::Relaxed),
-            dropped_not_enrolled: not_enrolled.load(Ordering::Relaxed),
-            dropped_unassigned: unassigned.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            segments: self.segments.load(Ordering::Relaxed),
-            write_errors: self.write_errors.load(Ordering::Relaxed),
-        }
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    /// Waits until the thread has written what was queued before this call.
-    pub(super) fn flush(&self, thread: &JoinHandle<()>) -> Result<(), LogError> {
-        let mut flushes = lock(&self.flushes);
-        flushes.requested += 1;
-        let ticket = flushes.requested;
-        thread.thread().unpark();
-        while flushes.done < ticket {
-            if thread.is_finished() {
-                return Err(LogError::WriterGone);
-            }
-            let waited = self.flushed.wait_timeout(flushes, Duration::from_millis(100));
-            flushes = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        flushes.error.take().map_or(Ok(()), Err)
-    }
-
-    /// The latest flush asked for, when it is not done yet.
-    pub(super) fn requested_flush(&self) -> Option<u64> {
-        let flushes = lock(&self.flushes);
-        (flushes.requested > flushes.done).then_some(flushes.requested)
-    }
-
-    pub(super) fn complete_flush(&self, ticket: u64, error: Option<LogError>) {
-        let mut flushes = lock(&self.flushes);
-        flushes.done = ticket;
-        flushes.error = error;
-        self.flushed.notify_all();
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.waiting).closed
     }
 }
 
 /// What a lock guards here is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

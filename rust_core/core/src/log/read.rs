@@ -5,13 +5,14 @@ use std::path::Path;
 use zerocopy::FromBytes;
 
 use super::error::LogError;
-use super::segment::{FORMAT_VERSION, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, MAGIC};
+use super::segment::{FORMAT_VERSION, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, Kind, MAGIC, writer_of};
 
 /// A segment whose header holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     bytes: &'a [u8],
     header: &'a Header,
+    kind: Kind,
 }
 
 /// How a segment ends.
@@ -41,7 +42,16 @@ impl<'a> Segment<'a> {
         if header.crc.get() != header.computed_crc() || header.version.get() == 0 {
             return Err(LogError::Corrupt { offset: 0, what: "a header that fails its CRC" });
         }
-        Ok(Self { bytes, header })
+        // Version 1 knew no other kind.
+        let kind = Kind::from_number(header.kind.get());
+        let kind = kind.filter(|&kind| header.version.get() > 1 || kind == Kind::Candidates);
+        let kind = kind.ok_or(LogError::Corrupt { offset: 12, what: "a kind that its version does not have" })?;
+        Ok(Self { bytes, header, kind })
+    }
+
+    /// What the records are.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Time of the first record, Unix nanoseconds.
@@ -51,9 +61,7 @@ impl<'a> Segment<'a> {
 
     /// Name of the writer.
     pub fn writer(&self) -> String {
-        let padding = self.header.writer.iter().position(|&byte| byte == 0);
-        let name = &self.header.writer[..padding.unwrap_or(self.header.writer.len())];
-        String::from_utf8_lossy(name).into_owned()
+        writer_of(&self.header.writer)
     }
 
     /// The intact records in order. Corruption comes out as an error, after the records before it, and ends them.
@@ -173,14 +181,40 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
+/// A segment file in memory, to be read as one kind or whichever it is.
+#[derive(Debug)]
+pub struct SegmentFile {
+    bytes: Vec<u8>,
+    sealed_by_name: bool,
+}
+
+impl SegmentFile {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, LogError> {
+        let bytes = std::fs::read(path).map_err(LogError::io("read", path))?;
+        Ok(Self { bytes, sealed_by_name: path.extension().is_some_and(|extension| extension == "log") })
+    }
+
+    /// The records: all of a `.log`, those before a torn tail of an `.open`.
+    pub fn records(&self) -> Result<Vec<&[u8]>, LogError> {
+        let mut records = Segment::parse(&self.bytes)?.records();
+        let read = records.by_ref().collect::<Result<Vec<_>, _>>()?;
+        if self.sealed_by_name && records.ending() != Some(Ending::Sealed) {
+            return Err(LogError::Unsealed { records: records.count_so_far() });
+        }
+        Ok(read)
+    }
+
+    /// The records, refusing a segment of another kind.
+    pub fn records_of(&self, wanted: Kind) -> Result<Vec<&[u8]>, LogError> {
+        match Segment::parse(&self.bytes)?.kind() {
+            kind if kind == wanted => self.records(),
+            kind => Err(LogError::WrongKind { found: kind.name(), wanted: wanted.name() }),
+        }
+    }
+}
+
 /// The records of a segment file: all of a `.log`, those before a torn tail of an `.open`.
 pub fn read_segment(path: &Path) -> Result<Vec<Vec<u8>>, LogError> {
-    let bytes = std::fs::read(path).map_err(LogError::io("read", path))?;
-    let mut records = Segment::parse(&bytes)?.records();
-    let read = records.by_ref().map(|record| record.map(<[u8]>::to_vec)).collect::<Result<Vec<_>, _>>()?;
-    let is_sealed = path.extension().is_some_and(|extension| extension == "log");
-    if is_sealed && records.ending() != Some(Ending::Sealed) {
-        return Err(LogError::Unsealed { records: records.count_so_far() });
-    }
-    Ok(read)
+    Ok(SegmentFile::read(path)?.records()?.into_iter().map(<[u8]>::to_vec).collect())
 }

@@ -10,14 +10,74 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::LogError;
+use super::thread::LogSettings;
+use super::{feedback, record};
 
 /// The version that this build writes, and the newest that it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 pub(super) const MAGIC: [u8; 8] = *b"RAGCLOG\n";
 pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 pub(super) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 pub(super) const END_FRAME_BYTES: usize = FRAME_HEADER_BYTES + 8;
-const MAX_WRITER_BYTES: usize = 32;
+pub(super) const MAX_WRITER_BYTES: usize = 32;
+
+/// What the records of a segment are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+#[repr(u32)]
+pub enum Kind {
+    /// Records of calls.
+    Candidates = 0,
+    /// What users did with a ranking.
+    Feedback = 1,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Candidates, Self::Feedback];
+
+    /// The kind of a number in a header.
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u32 == number)
+    }
+
+    /// The time of a record of this kind.
+    pub(super) fn unix_ns(self, payload: &[u8]) -> u64 {
+        match self {
+            Self::Candidates => record::unix_ns(payload),
+            Self::Feedback => feedback::unix_ns(payload),
+        }
+    }
+
+    /// As messages name it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What tells the segments of one writer apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentName {
+    /// Time of the run's first record.
+    pub(super) run: u64,
+    /// Segments of the run before this one.
+    pub(super) sequence: u64,
+}
+
+impl SegmentName {
+    /// The path of the first name from here on that nothing has yet; moves on behind it.
+    fn claim(&mut self, settings: &LogSettings) -> PathBuf {
+        loop {
+            let Self { run, sequence } = *self;
+            let path = settings.folder.join(format!("{}-{run:020}-{sequence:06}.open", settings.writer));
+            self.sequence += 1;
+            // Sealing renames over what is there, so a name must be free in both of its forms.
+            if !path.exists() && !path.with_extension("log").exists() {
+                return path;
+            }
+        }
+    }
+}
 
 /// See FORMAT.md.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -25,7 +85,8 @@ const MAX_WRITER_BYTES: usize = 32;
 pub(super) struct Header {
     pub(super) magic: [u8; 8],
     pub(super) version: U32,
-    pub(super) zero: U32,
+    /// See [`Kind`]; 0 in version 1.
+    pub(super) kind: U32,
     pub(super) created_unix_ns: U64,
     pub(super) writer: [u8; MAX_WRITER_BYTES],
     pub(super) zero_too: U32,
@@ -33,15 +94,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn new(writer: &str, created_unix_ns: u64) -> Self {
-        let mut padded = [0; MAX_WRITER_BYTES];
-        padded[..writer.len()].copy_from_slice(writer.as_bytes());
+    fn new(writer: &str, kind: Kind, created_unix_ns: u64) -> Self {
         let mut header = Self {
             magic: MAGIC,
             version: U32::new(FORMAT_VERSION),
-            zero: U32::ZERO,
+            kind: U32::new(kind as u32),
             created_unix_ns: U64::new(created_unix_ns),
-            writer: padded,
+            writer: padded_writer(writer),
             zero_too: U32::ZERO,
             crc: U32::ZERO,
         };
@@ -74,10 +133,25 @@ pub(super) fn is_writer_name(name: &str) -> bool {
     (1..=MAX_WRITER_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// Appends a frame whose CRC is still to be filled in: the caller's time is dearer than the writing thread's.
-pub(super) fn append_frame(out: &mut Vec<u8>, payload: &[u8]) {
-    out.extend_from_slice(FrameHeader::new(payload.len() as u32, 0).as_bytes());
-    out.extend_from_slice(payload);
+/// A writer's name as headers hold it, padded with zeros.
+pub(super) fn padded_writer(name: &str) -> [u8; MAX_WRITER_BYTES] {
+    let mut padded = [0; MAX_WRITER_BYTES];
+    padded[..name.len()].copy_from_slice(name.as_bytes());
+    padded
+}
+
+/// The name behind [`padded_writer`].
+pub(super) fn writer_of(padded: &[u8; MAX_WRITER_BYTES]) -> String {
+    let padding = padded.iter().position(|&byte| byte == 0);
+    String::from_utf8_lossy(&padded[..padding.unwrap_or(padded.len())]).into_owned()
+}
+
+/// Appends a frame around the parts of a payload. Its CRC is still to be filled in: the caller's time is dearer than the
+/// writing thread's.
+pub(super) fn append_frame(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    out.extend_from_slice(FrameHeader::new(length as u32, 0).as_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 /// Bytes of the frame that `frames` starts with; `None` when there is no whole one.
@@ -120,10 +194,16 @@ pub(super) struct OpenSegment {
 
 impl OpenSegment {
     /// Creates and locks a segment, with its header. Nothing is left behind on failure.
-    pub(super) fn create(path: PathBuf, writer: &str, created_unix_ns: u64) -> Result<Self, LogError> {
+    pub(super) fn create(
+        settings: &LogSettings,
+        name: &mut SegmentName,
+        kind: Kind,
+        created_unix_ns: u64,
+    ) -> Result<Self, LogError> {
+        let path = name.claim(settings);
         let file = File::create_new(&path).map_err(LogError::io("create", &path))?;
         let mut segment = Self { file, path, length: 0, records: 0, torn: false };
-        if let Err(error) = segment.begin(writer, created_unix_ns) {
+        if let Err(error) = segment.begin(&Header::new(&settings.writer, kind, created_unix_ns)) {
             // The first error is the one to report, whether or not the empty file can be removed.
             drop(std::fs::remove_file(&segment.path));
             return Err(error);
@@ -131,7 +211,7 @@ impl OpenSegment {
         Ok(segment)
     }
 
-    fn begin(&mut self, writer: &str, created_unix_ns: u64) -> Result<(), LogError> {
+    fn begin(&mut self, header: &Header) -> Result<(), LogError> {
         let locked = flock(&self.file, FlockOperation::NonBlockingLockExclusive);
         locked.map_err(|error| LogError::io("lock", &self.path)(error.into()))?;
         // A recovery between the two calls takes an empty file without a lock for one left behind, and removes it.
@@ -139,7 +219,7 @@ impl OpenSegment {
         if names == 0 {
             return Err(LogError::io("lock", &self.path)(io::ErrorKind::NotFound.into()));
         }
-        self.write(Header::new(writer, created_unix_ns).as_bytes())?;
+        self.write(header.as_bytes())?;
         sync_folder(&self.path)
     }
 
@@ -177,6 +257,11 @@ impl OpenSegment {
         Ok(sealed)
     }
 
+    /// Removes a segment that holds no records.
+    pub(super) fn discard(self) -> Result<(), LogError> {
+        std::fs::remove_file(&self.path).map_err(LogError::io("remove", &self.path))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         if let Err(error) = self.file.write_all(bytes) {
             self.torn = self.cut_back().is_err();
@@ -212,7 +297,7 @@ mod tests {
         let file = File::create_new(&path).expect("an empty folder");
         let mut segment = OpenSegment { file, path: path.clone(), length: 0, records: 0, torn: false };
         std::fs::remove_file(&path).expect("as a recovery does");
-        let error = segment.begin("w", 1).expect_err("nobody would find the records");
+        let error = segment.begin(&Header::new("w", Kind::Candidates, 1)).expect_err("nobody would find the records");
         assert_eq!(error.variant(), "Io");
     }
 

@@ -1,74 +1,168 @@
 //! The thread that writes: takes what is queued, fills segments, seals them.
 //!
-//! A failure of the file system costs the records at hand, which are counted; the next ones are tried again.
+//! What a failure of the file system costs is the log's [`Duty`]: candidates are counted as dropped and the next ones
+//! tried again, feedback stays in memory until it is on disk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use super::LogSettings;
+use super::accounts::Accounts;
+use super::counts::CountsFile;
 use super::error::LogError;
-use super::queue::Shared;
-use super::record;
-use super::segment::{END_FRAME_BYTES, FRAME_HEADER_BYTES, HEADER_BYTES, OpenSegment, complete_frames, frame_length};
+use super::queue::{Queue, Taken};
+use super::segment::{
+    END_FRAME_BYTES, FRAME_HEADER_BYTES, HEADER_BYTES, Kind, OpenSegment, SegmentName, complete_frames, frame_length,
+};
 
 /// How often the thread looks for records.
 const POLL: Duration = Duration::from_millis(10);
 
+/// What a log owes the records that it took in.
+#[derive(Debug)]
+pub(super) enum Duty {
+    /// Candidates: an account by arm. One that cannot be written is dropped.
+    Account(Arc<Accounts>),
+    /// Feedback: the disk. One that cannot be written stays in memory and is tried again.
+    Keep,
+}
+
+impl Duty {
+    fn kind(&self) -> Kind {
+        match self {
+            Duty::Account(_) => Kind::Candidates,
+            Duty::Keep => Kind::Feedback,
+        }
+    }
+
+    fn counts(&self) -> Option<&CountsFile> {
+        match self {
+            Duty::Account(accounts) => accounts.counts(),
+            Duty::Keep => None,
+        }
+    }
+}
+
+/// What a caller may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Everything queued so far is on disk.
+    OnDisk,
+    /// And in a sealed segment.
+    Sealed,
+}
+
+/// A caller who waits.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) wish: Wish,
+    pub(super) answer: SyncSender<Result<(), LogError>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    requests: Receiver<Request>,
     settings: LogSettings,
+    duty: Duty,
+    /// Taken from the queue and not written yet.
+    batch: Vec<u8>,
     segment: Option<OpenSegment>,
-    /// Segments begun by this writer.
-    sequence: u64,
-    /// The first failure since the last flush.
+    /// The name of the next segment; none before the first record.
+    next: Option<SegmentName>,
+    /// The first failure since the last answer.
     error: Option<LogError>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, settings: LogSettings) -> Self {
-        Self { shared, settings, segment: None, sequence: 0, error: None }
+    pub(super) fn new(queue: Arc<Queue>, requests: Receiver<Request>, settings: LogSettings, duty: Duty) -> Self {
+        let batch = queue.second_buffer();
+        Self { queue, requests, settings, duty, batch, segment: None, next: None, error: None }
     }
 
-    pub(super) fn run(mut self) {
-        let mut batch = self.shared.second_buffer();
+    /// Writes until the queue is closed and empty. The error tells what did not reach the disk at the end.
+    pub(super) fn run(mut self) -> Result<(), LogError> {
+        let mut first = None;
         loop {
             // Asked before taking the queue: what was queued before the question is then in the batch.
-            let stopping = self.shared.is_stopping();
-            let flush = self.shared.requested_flush();
-            self.shared.take(&mut batch);
-            let idle = batch.is_empty();
-            self.write_batch(&mut batch);
-            batch.clear();
-            if let Some(ticket) = flush {
-                self.sync();
-                self.shared.complete_flush(ticket, self.error.take());
-            }
-            if stopping {
-                return self.seal();
-            }
-            if idle {
-                std::thread::park_timeout(POLL);
+            let requests: Vec<_> = first.take().into_iter().chain(self.requests.try_iter()).collect();
+            match self.write_queued() {
+                Wrote::Some => self.fulfil(requests),
+                Wrote::Nothing => {
+                    self.fulfil(requests);
+                    first = self.requests.recv_timeout(POLL).ok();
+                }
+                Wrote::Last => return self.finish(&requests),
             }
         }
     }
 
-    /// Writes as many frames at a time as fit into the segment.
-    fn write_batch(&mut self, batch: &mut [u8]) {
-        complete_frames(batch);
-        let (mut start, mut end, mut records) = (0, 0, 0);
-        while let Some(length) = frame_length(&batch[end..]) {
-            if !self.fits(end - start, length) {
-                self.write_frames(&batch[start..end], records);
-                self.seal();
-                (start, records) = (end, 0);
-            }
-            end += length;
-            records += 1;
+    /// Writes what an earlier failure left, then what is queued.
+    fn write_queued(&mut self) -> Wrote {
+        if let Duty::Account(accounts) = &self.duty
+            && let Some(error) = accounts.take_failure()
+        {
+            self.fail(error);
         }
-        self.write_frames(&batch[start..end], records);
+        let mut was_empty = self.batch.is_empty();
+        self.write_batch();
+        let mut taken = Taken::Running;
+        if self.batch.is_empty() {
+            taken = self.queue.take(&mut self.batch);
+            was_empty &= self.batch.is_empty();
+            complete_frames(&mut self.batch);
+            self.write_batch();
+        } else if self.queue.is_closed() {
+            taken = Taken::Last;
+        }
+        match taken {
+            Taken::Last => Wrote::Last,
+            // After a failure, too, the thread rests before it tries again.
+            Taken::Running if was_empty || !self.batch.is_empty() => Wrote::Nothing,
+            Taken::Running => Wrote::Some,
+        }
+    }
+
+    /// Writes as many frames at a time as fit into the segment. What must be kept and could not be written stays.
+    fn write_batch(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let done = self.write_frames(&batch);
+        self.batch = batch;
+        self.batch.drain(..done);
+    }
+
+    /// Bytes of the frames that need no more care.
+    fn write_frames(&mut self, batch: &[u8]) -> usize {
+        let mut start = 0;
+        while let Some(first) = frame_length(&batch[start..]) {
+            if !self.fits(0, first) {
+                self.seal();
+            }
+            let (mut end, mut records) = (start + first, 1);
+            while let Some(length) = frame_length(&batch[end..]).filter(|&length| self.fits(end - start, length)) {
+                end += length;
+                records += 1;
+            }
+            let frames = &batch[start..end];
+            match self.append(frames, records) {
+                Ok(()) => self.queue.tallies.written(records, frames.len()),
+                Err(error) => {
+                    self.fail(error);
+                    match &self.duty {
+                        Duty::Account(accounts) => payloads(frames).for_each(|record| accounts.count_dropped(record)),
+                        Duty::Keep => return start,
+                    }
+                }
+            }
+            start = end;
+        }
+        if matches!(self.duty, Duty::Keep) && !batch.is_empty() {
+            // Whatever failed before, all of it is on disk now.
+            self.error = None;
+        }
+        batch.len()
     }
 
     /// Whether one more frame may join the segment and the frames about to be written to it. The first always may.
@@ -78,70 +172,108 @@ impl Writer {
         is_first || held + (pending + frame + END_FRAME_BYTES) as u64 <= self.settings.segment_bytes
     }
 
-    fn write_frames(&mut self, frames: &[u8], records: u64) {
-        if records == 0 {
-            return;
-        }
-        match self.try_write(frames, records) {
-            Ok(()) => {
-                self.shared.written.fetch_add(records, Ordering::Relaxed);
-                self.shared.bytes.fetch_add(frames.len() as u64, Ordering::Relaxed);
-            }
-            Err(error) => {
-                self.fail(error);
-                self.count_lost(frames);
-            }
-        }
-    }
-
-    fn try_write(&mut self, frames: &[u8], records: u64) -> Result<(), LogError> {
+    fn append(&mut self, frames: &[u8], records: u64) -> Result<(), LogError> {
         if self.segment.is_none() {
             self.segment = Some(self.begin_segment(&frames[FRAME_HEADER_BYTES..])?);
         }
         let Some(segment) = &mut self.segment else {
             return Ok(());
         };
-        let outcome = segment.append(frames, records);
-        if segment.is_torn() {
-            // Readers stop at its torn tail; the next records go to a new one.
+        let mut outcome = segment.append(frames, records);
+        let mut usable = !segment.is_torn();
+        if matches!(self.duty, Duty::Keep) && outcome.is_ok() {
+            outcome = segment.sync();
+            // The system forgets what it could not write, and says so once: nothing may build on this segment.
+            usable &= outcome.is_ok();
+        }
+        if !usable {
+            // Readers stop at its torn tail, and recovery seals it; the next records go to a new one.
             self.segment = None;
         }
         outcome
     }
 
-    /// A segment starts at the time of its first record, so the log needs no clock of its own.
+    /// Times come from records, so the log needs no clock of its own.
     fn begin_segment(&mut self, first_record: &[u8]) -> Result<OpenSegment, LogError> {
-        let start = record::unix_ns(first_record);
-        let LogSettings { folder, writer, .. } = &self.settings;
-        let path: PathBuf = folder.join(format!("{writer}-{start:020}-{:06}.open", self.sequence));
-        self.sequence += 1;
-        let segment = OpenSegment::create(path, writer, start)?;
-        self.shared.segments.fetch_add(1, Ordering::Relaxed);
+        let unix_ns = self.duty.kind().unix_ns(first_record);
+        let run = self.duty.counts().map_or(unix_ns, CountsFile::run);
+        let name = self.next.get_or_insert(SegmentName { run, sequence: 0 });
+        let segment = OpenSegment::create(&self.settings, name, self.duty.kind(), unix_ns)?;
+        self.queue.tallies.segments.fetch_add(1, Ordering::Relaxed);
         Ok(segment)
     }
 
-    fn sync(&mut self) {
-        if let Some(Err(error)) = self.segment.as_ref().map(OpenSegment::sync) {
-            self.fail(error);
+    fn fulfil(&mut self, requests: Vec<Request>) {
+        if requests.is_empty() {
+            return;
         }
+        // To seal is to sync, too.
+        let sealed = requests.iter().any(|request| request.wish == Wish::Sealed);
+        if sealed {
+            self.seal()
+        } else {
+            self.sync()
+        }
+        answer(&requests, &self.error.take().map_or(Ok(()), Err));
     }
 
+    fn sync(&mut self) {
+        let counts = self.duty.counts().map_or(Ok(()), CountsFile::sync);
+        let segment = self.segment.as_ref().map_or(Ok(()), OpenSegment::sync);
+        counts.and(segment).unwrap_or_else(|error| self.fail(error));
+    }
+
+    /// Seals the segment where it holds records.
     fn seal(&mut self) {
-        if let Some(Err(error)) = self.segment.take().map(OpenSegment::seal) {
+        let Some(segment) = self.segment.take_if(|segment| segment.has_records()) else { return };
+        // The counts first: a machine that dies in between must not have sealed what was not counted.
+        let counts = self.duty.counts().map_or(Ok(()), CountsFile::sync);
+        let sealed = segment.seal().map(drop);
+        counts.and(sealed).unwrap_or_else(|error| self.fail(error));
+    }
+
+    fn finish(mut self, requests: &[Request]) -> Result<(), LogError> {
+        self.seal();
+        if let Some(Err(error)) = self.segment.take().map(OpenSegment::discard) {
             self.fail(error);
         }
+        if self.error.is_none()
+            && let Err(error) = self.duty.counts().map_or(Ok(()), CountsFile::close)
+        {
+            self.fail(error);
+        }
+        let outcome = self.error.map_or(Ok(()), Err);
+        answer(requests, &outcome);
+        outcome
     }
 
     fn fail(&mut self, error: LogError) {
-        self.shared.write_errors.fetch_add(1, Ordering::Relaxed);
+        self.queue.tallies.write_errors.fetch_add(1, Ordering::Relaxed);
         self.error.get_or_insert(error);
     }
+}
 
-    fn count_lost(&self, mut frames: &[u8]) {
-        while let Some(length) = frame_length(frames) {
-            let (frame, rest) = frames.split_at(length);
-            self.shared.count_dropped(&frame[FRAME_HEADER_BYTES..]);
-            frames = rest;
-        }
+fn answer(requests: &[Request], outcome: &Result<(), LogError>) {
+    for request in requests {
+        // Who no longer waits has lost interest.
+        let _ = request.answer.send(outcome.clone());
     }
+}
+
+/// What the thread found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrote {
+    Some,
+    Nothing,
+    /// The queue is closed.
+    Last,
+}
+
+/// The payloads of whole frames.
+fn payloads(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (frame, rest) = frames.split_at(frame_length(frames)?);
+        frames = rest;
+        Some(&frame[FRAME_HEADER_BYTES..])
+    })
 }

@@ -60,6 +60,22 @@ pub enum PlanError {
         /// The value found.
         found: u64,
     },
+    /// A plan that a record names and nobody added.
+    #[error("plan: found none of revision {revision} of {key:?}, wanted the one that the record names; add it first")]
+    UnknownPlan {
+        /// The experiment's key.
+        key: String,
+        /// The revision.
+        revision: u64,
+    },
+    /// Two plans under one key and revision.
+    #[error("plan: found two plans of revision {revision} of {key:?}, wanted one; name the one that was published")]
+    Conflict {
+        /// The experiment's key.
+        key: String,
+        /// The revision.
+        revision: u64,
+    },
     /// No weights where they are required.
     #[error("plan: found no weights for {domain}, wanted all four (0 turns a term off)")]
     MissingWeights {

@@ -29,6 +29,16 @@ pub(crate) fn refusal(standing: Option<(&Plan, Arm)>, lease: Lease) -> Option<Re
     }
 }
 
+/// Whether the gallery's space is none of the plan's, or another one than the query's embedding.
+pub(crate) fn mismatches(request: &Request<'_>, plan: &Plan, serving: &Serving) -> bool {
+    let space = serving.generation.space_fingerprint();
+    let asked = match request.query {
+        Query::Text(_) => space,
+        Query::Embedding(embedding) => embedding.space,
+    };
+    !plan.allows_space(space) || asked != space
+}
+
 /// Refuses names that the gallery does not know and embeddings of another length than its own, in every arm alike:
 /// errors that only treatment met would bias the analysis.
 pub(crate) fn check_fit(request: &Request<'_>, serving: &Serving) -> Result<(), RequestError> {

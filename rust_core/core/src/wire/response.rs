@@ -72,6 +72,10 @@ impl Reason {
         Self::Shadow,
     ];
 
+    /// Reasons that calls may end with by what is known outside the core, at whatever step they are.
+    pub const FROM_OUTSIDE: [Self; 5] =
+        [Self::Deadline, Self::Overload, Self::NoFeatures, Self::ModelMismatch, Self::Internal];
+
     /// The reason of a number on the wire.
     pub fn from_wire(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()

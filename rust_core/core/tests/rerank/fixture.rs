@@ -1,6 +1,6 @@
 //! A small gallery on disk, an engine over it, and requests for it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use prost::Message;
@@ -9,6 +9,7 @@ use ra_guard_core::engine::{Clock, Engine};
 use ra_guard_core::kernel::Kernel;
 use ra_guard_core::log::{CandidateLog, LogSettings, read_segment};
 use ra_guard_core::plan;
+use ra_guard_core::replay::Replay;
 use ra_guard_core::rerank::{Answered, Call, Outcome, Scratch};
 use ra_guard_core::shard::{Dtype, Generation, Row, ShardSpec, ShardWriter, publish_manifest};
 use ra_guard_core::wire::{Embedding, Reason, RequestError};
@@ -93,7 +94,9 @@ pub struct Bench {
     pub engine: Engine,
     pub clock: HandClock,
     pub generation: Arc<Generation>,
-    _folder: tempfile::TempDir,
+    /// Every sealed plan that was published.
+    pub plans: RefCell<Vec<Vec<u8>>>,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -110,7 +113,8 @@ impl Bench {
             engine: Engine::new(kernel, 16, log),
             clock: HandClock(Cell::new(1_000_000)),
             generation,
-            _folder: folder,
+            plans: RefCell::default(),
+            folder,
         };
         bench.publish(|_| {});
         bench
@@ -128,6 +132,21 @@ impl Bench {
         change(&mut plan);
         let sealed = plan::seal(&plan.encode_to_vec()).expect("a valid plan");
         self.engine.plan.publish(&sealed, self.clock.0.get()).expect("a newer plan");
+        self.plans.borrow_mut().push(sealed);
+    }
+
+    /// Publishes the same rows under the next generation's number.
+    pub fn next_generation(&self) {
+        publish_manifest(self.folder.path(), &["a.shard"], 1).expect("a generation");
+        let generation = Generation::open(self.folder.path(), None).expect("a generation");
+        self.engine.publish_generation(Arc::new(generation)).expect("a usable generation");
+    }
+
+    /// A replay of what was logged, by any kernel.
+    pub fn replay(&self, kernel: Kernel) -> Replay {
+        let mut replay = Replay::new(self.folder.path().to_path_buf(), kernel);
+        self.plans.borrow().iter().for_each(|sealed| replay.add_plan(sealed).expect("a plan"));
+        replay
     }
 
     /// A folder's candidate log, for one engine.
@@ -146,6 +165,7 @@ impl Bench {
         self.engine.log().expect("a log").flush().expect("on disk");
         let segments = std::fs::read_dir(folder.path()).expect("a folder");
         let segments = segments.map(|segment| segment.expect("an entry").path());
+        let segments = segments.filter(|path| path.extension().is_some_and(|extension| extension != "counts"));
         segments.flat_map(|segment| read_segment(&segment).expect("an intact segment")).collect()
     }
 

@@ -9,3 +9,5 @@ mod determinism;
 mod fixture;
 mod modes;
 mod reference;
+mod replay;
+mod scenes;

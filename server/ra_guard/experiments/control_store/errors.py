@@ -4,7 +4,7 @@
 """
 
 from ra_guard.errors import Code
-from ra_guard.experiments.model import ExperimentError, InvalidInput
+from ra_guard.experiments.errors import ExperimentError, InvalidInput
 
 
 class BadStoreUrl(InvalidInput):

@@ -29,7 +29,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.triggers import REFUSED_STATE
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 CONNECT_S = 3
 STATEMENT_S = 4
@@ -134,6 +134,8 @@ def _bounded(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_hung_up(connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:  # noqa: ARG001
     """An idle connection with something to read was ended by the server: the pool opens another one."""
+    if connection.closed:
+        raise DisconnectionError("the connection was closed")
     poll = io_select.poll()
     poll.register(connection.fileno(), io_select.POLLIN)
     if poll.poll(0):
@@ -142,14 +144,15 @@ def _refuse_hung_up(connection: DBAPIConnection, entry: ConnectionPoolEntry, pro
 
 def failure_of(error: BaseException | None, where: str) -> ExperimentError:
     """What an error of psycopg means, by its SQLSTATE; an error without one is of the connection."""
-    state = getattr(error, "sqlstate", None)
     said = " ".join(str(error).split())
-    found = f"SQLSTATE {state} from {where} ({said})" if state else f"no answer from {where} ({said})"
-    for states, meaning in _MEANINGS:
-        if state is not None and state.startswith(states):
-            return meaning(found)
+    state = getattr(error, "sqlstate", None)
     if state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return _gone(found)
+        return _gone(f"no answer from {where} ({said})")
+    found = f"{state or type(error).__name__} from {where} ({said})"
+    if state is not None:
+        for states, meaning in _MEANINGS:
+            if state.startswith(states):
+                return meaning(found)
     if isinstance(error, psycopg.DataError):
         return _bad_entry(found)
     return StoreFailed(found=found, wanted="an answer from PostgreSQL", cure="see the cause in the log")
@@ -199,10 +202,8 @@ _MEANINGS = (
     ((REFUSED_STATE,), _append_only),
     (("25006", "42501"), _read_only),  # read-only transaction; insufficient privilege
     (("53100", "53200", "53400"), _full),  # disk, memory, configured limit
-    # too many connections; serialisation, deadlock; lock not available; statement cancelled by its time
-    (("53300", "40", "55P03", "57014"), _busy),
-    # connection; server shutting down, crashed or starting; idle too long; input or output; who and where
-    (("08", "57P", "25P03", "58030", "28", "3D"), _gone),
+    (("40", "55P03", "57014"), _busy),  # serialisation, deadlock; lock not available; statement cancelled by its time
+    (("08", "57P", "25P03", "58030"), _gone),  # connection; server going down; idle too long; input or output
     (("XX001", "XX002", "58P01", "23"), _corrupt),  # pages, indexes, files; rows that contradict each other
     (("42P01", "42703"), _schema),  # no such table, no such column
     (("22",), _bad_entry),

@@ -28,7 +28,7 @@ from ra_guard.experiments.control_store.errors import (
     StoreReadOnly,
 )
 from ra_guard.experiments.control_store.triggers import REFUSED
-from ra_guard.experiments.model import ExperimentError
+from ra_guard.experiments.errors import ExperimentError
 
 BUSY_S = 3.0
 """How long a transaction waits for another one's lock, and a caller for a connection."""
@@ -142,6 +142,8 @@ def _create_file(path: Path) -> tuple[int, int]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    except PermissionError as cause:
+        raise _read_only(f"a folder {path.parent} that this user may not make") from cause
     except OSError as cause:
         raise _gone(path, f"no folder {path.parent} ({cause.strerror})") from cause
     except sqlite3.Error as cause:
@@ -189,6 +191,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _read_only(found: str) -> StoreReadOnly:
+    return StoreReadOnly(
+        found=found, wanted="a file that may be written", cure="check the file, its folder and its mount"
+    )
+
+
 def _gone(path: Path, found: str) -> StoreGone:
     return StoreGone(
         found=found,
@@ -213,14 +221,15 @@ def failure_of(error: BaseException | None, path: Path) -> ExperimentError:
                 cure="try again; a process that holds it stopped may have to be ended",
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            return StoreReadOnly(
-                found=found, wanted="a file that may be written", cure="check the file, its folder and its mount"
-            )
+            return _read_only(found)
         case sqlite3.SQLITE_FULL:
             return StoreFull(found=found, wanted="room to write", cure="free space on the store's file system")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreCorrupt(found=found, wanted="an SQLite file that is whole", cure="restore it from a copy")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
+            # SQLite does not pass on why the system refused; a write-ahead log needs the folder, too.
+            if path.exists() and not all(os.access(each, os.W_OK) for each in (path, path.parent)):
+                return _read_only(found)
             return _gone(path, found)
         case sqlite3.SQLITE_CONSTRAINT:
             return StoreCorrupt(

@@ -29,7 +29,8 @@ from ra_guard.experiments.control_store.records import (
 )
 from ra_guard.experiments.control_store.rows import ledger_row, read_entry, read_stored, revision_row
 from ra_guard.experiments.control_store.sqlite import boot_id, boot_time_s
-from ra_guard.experiments.model import StaleRevision, require_key
+from ra_guard.experiments.errors import StaleRevision
+from ra_guard.experiments.model import require_key
 
 MAX_TTL_S = 3_600.0
 
@@ -220,10 +221,12 @@ class ControlStore:
     # Health
 
     def check(self) -> None:
-        """Returns when the store can be read and its writer's row locked for a change; cheap, and changes nothing."""
+        """Returns when a change would be taken now; cheap. It makes one, of nothing, and takes it back."""
         with self._writing() as connection:
             schema.prepare(connection)
             locked_writer(connection)
+            connection.execute(update(_writer).values(term=_writer.c.term))
+            connection.rollback()
 
     def verify(self) -> None:
         """Reads the whole store and compares it with itself. Raises StoreCorrupt with the first that differs."""

@@ -59,8 +59,8 @@ def _postgresql() -> tuple[str, ...]:
     )
     refuses = (
         "CREATE FUNCTION control_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"RAISE EXCEPTION '{REFUSED}: % of %', lower(TG_OP), TG_TABLE_NAME USING ERRCODE = '{REFUSED_STATE}'; "
-        "END $$"
+        f"RAISE EXCEPTION USING ERRCODE = '{REFUSED_STATE}', "
+        f"MESSAGE = '{REFUSED}: ' || lower(TG_OP) || ' of ' || TG_TABLE_NAME; END $$"
     )
     guards = (
         "CREATE TRIGGER control_revision_insert BEFORE INSERT ON control_revision "

@@ -82,7 +82,7 @@ class Sample(Table):
 
 
 class Analysis(Table):
-    """When the primary metric may be looked at, and what must hold before it is believed. Days count from the launch."""
+    """When the primary metric is looked at, in days from the launch, and what must hold before it is believed."""
 
     look_days: tuple[Positive, ...]
     end_day: Positive

@@ -15,7 +15,7 @@ _ABSENT = "none"
 def differences(before: Definition | None, after: Definition) -> list[str]:
     """One line for each field that ``after`` changes, in the order of the definition; all of them when none was before.
 
-    Lists are compared by position.
+    Tables in a list are compared by position, a list of words or numbers as one value.
     """
     old = {} if before is None else dict(_fields(before.model_dump(mode="json", exclude_none=True)))
     new = dict(_fields(after.model_dump(mode="json", exclude_none=True)))
@@ -31,7 +31,7 @@ def _fields(value: object, place: str = "") -> Iterator[tuple[str, str]]:
         case dict() if value:
             for word, below in value.items():
                 yield from _fields(below, f"{place}.{word}" if place else word)
-        case list() if value:
+        case list() if any(isinstance(below, dict) for below in value):
             for number, below in enumerate(value):
                 yield from _fields(below, f"{place}[{number}]")
         case _:

@@ -175,6 +175,16 @@ class Bound(Table):
         return self
 
     @model_validator(mode="after")
+    def _evidence_fits_the_metric(self) -> "Bound":
+        if self.measure.counted is Counted.NOTHING and self.evidence is not Evidence.OBSERVED:
+            raise Mistake(
+                found=f"{self.metric} with evidence = '{self.evidence}'",
+                wanted="evidence = 'observed'",
+                cure="it has no interval",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _count_fits_the_metric(self) -> "Bound":
         given = [word for word in ("min_requests", "min_users") if getattr(self, word) is not None]
         wanted = [] if self.measure.counted is Counted.NOTHING else [f"min_{self.measure.counted.value}"]
@@ -215,7 +225,7 @@ class Alarm(Bound):
     """How far back a reading looks; absent: to the start of the epoch."""
     for_minutes: Annotated[int, Strict(), Field(ge=0, le=7 * 24 * 60)]
     """0: the first reading that crosses the bound is enough."""
-    coverage_percent: Annotated[float, Strict(), Field(gt=0, le=100)] = 90.0
+    coverage_percent: Annotated[float, Strict(), Field(gt=0, le=100)] | None = None
     """Share of the minutes of ``for_minutes`` that must have a reading; with fewer it cannot be told."""
 
     @model_validator(mode="after")
@@ -231,5 +241,15 @@ class Alarm(Bound):
                 found="evidence = 'not_refuted' of an alarm",
                 wanted="observed or proven",
                 cure="an alarm needs something that speaks for it",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coverage_of_a_span(self) -> "Alarm":
+        if (self.coverage_percent is None) is not (self.for_minutes == 0):
+            raise Mistake(
+                found=f"for_minutes = {self.for_minutes} {'without' if self.for_minutes else 'with'} coverage_percent",
+                wanted="coverage_percent where for_minutes is above 0, and only there",
+                cure="say which share of the readings must be there" if self.for_minutes else "leave it out",
             )
         return self

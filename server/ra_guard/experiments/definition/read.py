@@ -1,5 +1,6 @@
 """From text to a definition, or to one line: what was found and where, what is wanted, the cure."""
 
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ TEMPLATE_KEY = "ra_guard_enhancement"
 def template(key: str = TEMPLATE_KEY) -> str:
     """The template that ships with the package, for an experiment of that key."""
     text = resources.files("ra_guard.experiments").joinpath(f"{TEMPLATE_KEY}.toml").read_text(encoding="utf-8")
-    return text.replace(f'key = "{TEMPLATE_KEY}"', f'key = "{key}"', 1)
+    return text.replace(f'key = "{TEMPLATE_KEY}"', f"key = {json.dumps(key)}", 1)
 
 
 def parse_definition(text: str) -> Definition:
@@ -42,7 +43,7 @@ def parse_definition(text: str) -> Definition:
             found=f"text that is not TOML ({cause})", wanted="a TOML definition", cure="correct the line named"
         ) from cause
     # Before anything else: another format may well have other words.
-    if "format" in table and table["format"] != FORMAT:
+    if "format" in table and (type(table["format"]), table["format"]) != (int, FORMAT):
         raise UnknownFormat(
             found=f"format = {table['format']!r}", wanted=f"format = {FORMAT}", cure="use the ra-guard that wrote it"
         )
@@ -64,8 +65,8 @@ def _in_words(mistake: ErrorDetails) -> ExperimentError:
             where = place or "the definition"
             return UnknownOption(found=f"{cause.found} in {where}", wanted=cause.wanted, cure=cause.cure)
         case _ if cause is not None:
-            found = f"{place}: {cause.found}" if place else cause.found
-            return BadDefinition(found=found, wanted=cause.wanted, cure=cause.cure)
+            kind = BadKey if place == "key" else BadDefinition
+            return kind(found=f"{place}: {cause.found}" if place else cause.found, wanted=cause.wanted, cure=cause.cure)
         case "missing":
             where, word = _place(mistake["loc"][:-1]) or "the definition", mistake["loc"][-1]
             return BadDefinition(found=f"no {word} in {where}", wanted=f"a value for {word}", cure="add it")
@@ -77,8 +78,7 @@ def _in_words(mistake: ErrorDetails) -> ExperimentError:
                 cure=spelling(str(value), allowed),
             )
     wanted = mistake["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    kind = BadKey if place == "key" else BadDefinition
-    return kind(found=f"{place} = {value!r}", wanted=wanted, cure="correct it in the definition")
+    return BadDefinition(found=f"{place} = {value!r}", wanted=wanted, cure="correct it in the definition")
 
 
 def _cause(mistake: ErrorDetails) -> Mistake | None:

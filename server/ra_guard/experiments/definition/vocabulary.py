@@ -111,8 +111,6 @@ class Spending(StrEnum):
 
     OBRIEN_FLEMING = "obrien_fleming"
     """Lan-DeMets spending of O'Brien-Fleming type, by information: almost nothing is spent early."""
-    POCOCK = "pocock"
-    """Lan-DeMets spending of Pocock type: early looks spend more, the last one has less."""
 
 
 class Tier(StrEnum):

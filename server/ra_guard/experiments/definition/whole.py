@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
-from ra_guard.experiments.allocation import MAX_RAMP_BP
+from ra_guard.experiments.allocation import KEY_RULE, MAX_RAMP_BP, is_key
 from ra_guard.experiments.definition.analysis import Analysis, Decision, Metrics, Sample
 from ra_guard.experiments.definition.people import (
     ChecklistLine,
@@ -29,7 +29,6 @@ MAX_LEASE_S = 3_600
 MAX_SALT_BYTES = 64
 RESERVED_SALT = re.compile(r"epoch-\d+")
 
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Space = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -37,7 +36,7 @@ class Definition(Table):
     """All that people decide about an experiment before it runs."""
 
     format: Literal[1]
-    key: Key
+    key: str
     description: Text
     unit: Unit
     mode: Mode
@@ -81,9 +80,9 @@ class Definition(Table):
 
     @field_validator("key")
     @classmethod
-    def _no_folder(cls, key: str) -> str:
-        if key in {".", ".."}:
-            raise Mistake(found=repr(key), wanted="a name, not a folder", cure="choose another key")
+    def _key_of_the_wire(cls, key: str) -> str:
+        if not is_key(key):
+            raise Mistake(found=repr(key), wanted=KEY_RULE, cure="choose another key")
         return key
 
     @field_validator("salt")

@@ -1,7 +1,5 @@
 //! The candidate log: segments, torn tails, damage, full queues and failing disks.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -9,25 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ra_guard_core::assign::Arm;
 use ra_guard_core::log::{CandidateLog, Dropped, Ending, LogError, LogSettings, Segment, read_segment, recover};
-use support::records::{TIME, record};
 use tempfile::TempDir;
 
-fn settings(folder: &Path) -> LogSettings {
-    LogSettings { folder: folder.to_owned(), writer: "w0".into(), queue_bytes: 1 << 16, segment_bytes: 1 << 20 }
-}
-
-fn start(settings: LogSettings) -> CandidateLog {
-    CandidateLog::start(settings).expect("a log")
-}
-
-/// Files with an extension, in order.
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
-    paths.sort();
-    paths
-}
+use crate::support::records::{TIME, record};
+use crate::{files, settings, start};
 
 /// An `.open` segment of three records, left behind by its writer.
 fn abandoned(folder: &TempDir) -> (PathBuf, Vec<u8>) {
@@ -105,8 +88,8 @@ fn a_full_queue_drops_and_counts_by_arm() {
     assert_eq!(log.push(&record(Arm::NotEnrolled)), Err(Dropped));
     assert_eq!(log.push(&[]), Err(Dropped));
     let counters = log.counters();
-    assert_eq!((counters.dropped_treatment, counters.dropped_control), (2, 1));
-    assert_eq!((counters.dropped_not_enrolled, counters.dropped_unassigned, counters.written), (1, 1, 0));
+    assert_eq!(counters.dropped.in_wire_order(), [1, 1, 2, 1]);
+    assert_eq!((counters.offered, counters.written), (counters.dropped, 0));
 }
 
 #[test]
@@ -115,15 +98,23 @@ fn a_failing_file_system_costs_records_and_nothing_else() {
     let inner = folder.path().join("logs");
     let log = start(settings(&inner));
     std::fs::remove_dir(&inner).expect("empty");
-    log.push(&record(Arm::Treatment)).expect("room in memory");
+    assert_eq!(log.push(&record(Arm::Treatment)), Err(Dropped), "it could not be counted");
     let error = log.flush().expect_err("no folder to write to");
     assert!(matches!(error, LogError::Io { action: "create", .. }), "{error}");
     let counters = log.counters();
-    assert_eq!((counters.written, counters.write_errors, counters.dropped_treatment), (0, 1, 1));
+    assert_eq!((counters.written, counters.write_errors, counters.dropped.treatment), (0, 1, 1));
     std::fs::create_dir(&inner).expect("made again");
     log.push(&record(Arm::Control)).expect("room in memory");
     log.flush().expect("it goes on");
     assert_eq!(log.counters().written, 1);
+    log.roll().expect("sealed");
+    // The counts stay open where they are; a segment cannot be made.
+    std::fs::rename(&inner, folder.path().join("away")).expect("moved");
+    log.push(&record(Arm::NotEnrolled)).expect("room in memory");
+    let error = log.flush().expect_err("no folder to write to");
+    assert!(matches!(error, LogError::Io { action: "create", .. }), "{error}");
+    let counters = log.counters();
+    assert_eq!((counters.offered.in_wire_order(), counters.dropped.in_wire_order()), ([0, 1, 1, 1], [0, 0, 1, 1]));
 }
 
 #[test]
@@ -152,8 +143,19 @@ fn what_is_no_segment_is_refused() {
         bytes[offset] = value;
         bytes
     };
-    assert_eq!(refused(&changed(8, 2)), "FutureVersion");
+    assert_eq!(refused(&changed(8, 3)), "FutureVersion");
     assert_eq!(refused(&changed(20, 1)), "Corrupt");
+    let with_kind = |version: u8, kind: u8| {
+        let mut bytes = good.clone();
+        (bytes[8], bytes[12]) = (version, kind);
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    };
+    for (version, kind) in [(0, 0), (1, 1), (2, 2)] {
+        assert_eq!(refused(&with_kind(version, kind)), "Corrupt", "version {version}, kind {kind}");
+    }
+    assert!(Segment::parse(&with_kind(1, 0)).is_ok(), "what version 1 wrote is read");
     std::fs::write(path.with_extension("log"), &good).expect("written");
     let error = read_segment(&path.with_extension("log")).expect_err("no end frame");
     assert!(matches!(error, LogError::Unsealed { records: 3 }), "{error}");
