@@ -80,6 +80,7 @@ def measure(setting: Setting) -> Findings:
                 setting.say(f"kills: {setting.kills} turns")
                 with load:
                     kills = [turn(control, load) for _ in range(setting.kills)]
+                load.require_no_failure()
                 calls = load.calls()
         except LoadError as failure:
             raise WrongAnswerError(f"kills: {failure}") from failure

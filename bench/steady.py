@@ -18,8 +18,10 @@ from bench import peers
 from bench.channel import UNARY
 from bench.h2 import Caller, LoadError
 from bench.load import SILENCE_S, Arrivals, polling
+from bench.progress import Tell
 
 LONGEST_POLL_S = 0.05
+TICK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,34 @@ class SteadyLoad:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
+        self.stop()
         for caller in self._callers:
             caller.connection.close()
 
+    def stop(self) -> None:
+        """Sends no more calls, and returns when those in flight are answered."""
+        self._stopping.set()
+        self._thread.join()
+
     def calls(self) -> list[Call]:
-        """Every call that was answered so far, in the order of the answers. Raises LoadError when one failed."""
+        """Every call that was answered so far, in the order of the answers."""
         with self._answered:
-            self._raise_failure()
             return list(self._calls)
+
+    def require_no_failure(self) -> None:
+        """Raises LoadError when a call failed."""
+        if self._failure is not None:
+            raise LoadError(f"a call failed: {self._failure}") from self._failure
+
+    def go_on(self, seconds: float, tell: Tell) -> None:
+        """Lets the load run for a while. Raises LoadError as soon as a call fails."""
+        begun_s = time.monotonic()
+        with self._answered:
+            while (gone_s := time.monotonic() - begun_s) < seconds:
+                tell(gone_s)
+                self._answered.wait_for(lambda: self._failure is not None, min(TICK_S, seconds - gone_s))
+                self.require_no_failure()
+        tell(seconds)
 
     def wait_for_each(self, such: Callable[[Call], bool], *, since_ns: int, timeout_s: float) -> bool:
         """Blocks until each connection got such an answer to a call sent since then; False when the time is up.
@@ -95,12 +115,8 @@ class SteadyLoad:
 
         with self._answered:
             complete = self._answered.wait_for(found, timeout_s)
-            self._raise_failure()
+            self.require_no_failure()
             return complete
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise LoadError(f"a call failed: {self._failure}") from self._failure
 
     def _run(self) -> None:
         try:
