@@ -34,7 +34,11 @@ class Running:
 
     def workers(self) -> list[int]:
         """Process ids of the product's workers, as they are now."""
-        return peers.workers_of(self.process.pid)
+        return peers.started_by(self.process.pid, peers.WORKER)
+
+    def control_planes(self) -> list[int]:
+        """The control plane beside them, if it runs."""
+        return peers.started_by(self.process.pid, peers.CONTROL)
 
     def kill(self) -> None:
         """Ends it without a word, and returns when it is gone."""

@@ -6,14 +6,16 @@ descriptor of that inode.
 
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
 TABLES = (PROC / "net" / "tcp6", PROC / "net" / "tcp")
 """gRPC listens on sockets that take IPv4 under mapped IPv6 addresses, where the machine has any."""
-WORKER_MODULE = b"ra_guard.worker"
+LISTEN = "0A"
+WORKER, CONTROL = "ra_guard.worker", "ra_guard.control"
+"""Modules that a supervisor starts."""
 PATIENCE_S = 30.0
 """A connection that nobody accepts for so long has reached a server that does not serve."""
 PAUSE_S = 0.002
@@ -23,9 +25,9 @@ class NobodyAcceptsError(RuntimeError):
     """A connection that no process took."""
 
 
-def workers_of(supervisor: int) -> list[int]:
-    """Process ids of the workers that a supervisor has running."""
-    return sorted(pid for pid in _children(supervisor) if WORKER_MODULE in _command(pid))
+def started_by(supervisor: int, module: str) -> list[int]:
+    """Process ids of what a supervisor has running of a module."""
+    return sorted(pid for pid in _children(supervisor) if module.encode() in _command(pid).split(b"\0"))
 
 
 def holder(client: socket.socket, processes: Sequence[int]) -> int:
@@ -47,23 +49,34 @@ def holder(client: socket.socket, processes: Sequence[int]) -> int:
     )
 
 
+def listening(port: int, processes: Sequence[int]) -> list[int]:
+    """Those of the processes that take connections to a port."""
+    open_ = {
+        f"socket:[{fields[9]}]" for fields in _sockets() if fields[1][-5:] == f":{port:04X}" and fields[3] == LISTEN
+    }
+    return [pid for pid in processes if open_ & _descriptors(pid)]
+
+
 def _inode(local_port: int, remote_port: int) -> int:
     """Of the socket with those ports; 0 while nobody has accepted it."""
     ends = f":{local_port:04X}", f":{remote_port:04X}"
+    return next((int(fields[9]) for fields in _sockets() if (fields[1][-5:], fields[2][-5:]) == ends), 0)
+
+
+def _sockets() -> Iterator[list[str]]:
+    """Lines of the kernel's tables: number, local and remote address, state, ..., the tenth is the inode."""
     for table in filter(Path.exists, TABLES):
         for line in table.read_text().splitlines()[1:]:
-            fields = line.split()
-            if (fields[1][-5:], fields[2][-5:]) == ends:
-                return int(fields[9])
-    return 0
+            yield line.split()
 
 
 def _descriptors(pid: int) -> set[str]:
-    """What the descriptors of a process point to; those that it closes meanwhile are left out."""
+    """What the descriptors of a process point to; what ends meanwhile is left out."""
     links = set()
-    for descriptor in (PROC / str(pid) / "fd").iterdir():
-        with suppress(FileNotFoundError):
-            links.add(str(descriptor.readlink()))
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.add(str(descriptor.readlink()))
     return links
 
 

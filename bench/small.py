@@ -1,7 +1,7 @@
 """A small gallery for programs that are about control and logs, not about speed, and questions to ask of it.
 
-Some rows lack an embedding, some their detections; there are two domains and two licences. Everything follows from
-row numbers and seeds, so two runs ask the same questions.
+Some rows lack an embedding, some their detections; there are two domains, two licences, and pools. Everything follows
+from row numbers and seeds, so two runs ask the same questions.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from ra_guard import _core
+from ra_guard.gallery.pools import PoolWriter
 from ra_guard.v1 import rerank_pb2
 
 from bench.workload import Vectors, unit_rows
@@ -42,8 +43,9 @@ def publish(gallery: Path) -> None:
     embeddings = vectors(ROWS, seed=2)
     embeddings[rows % NO_EMBEDDING_EVERY == 0] = np.nan
     counts = np.where(rows % NO_DETECTIONS_EVERY == 0, -1, rows % 4).astype("<i4")
+    ids = [image_id(row).encode() for row in range(ROWS)]
     writer.append(
-        [image_id(row).encode() for row in range(ROWS)],
+        ids,
         embeddings=embeddings.tobytes(),
         domains=(rows % len(DOMAINS)).astype(np.uint8).tobytes(),
         licences=(rows // 7 % len(LICENCES)).astype(np.uint8).tobytes(),
@@ -52,6 +54,9 @@ def publish(gallery: Path) -> None:
         detections=_boxes(int(counts.clip(min=0).sum())).tobytes(),
     )
     writer.finish()
+    pools = PoolWriter(shard, DIM)
+    pools.add(ids, [DOMAINS[row % len(DOMAINS)] for row in range(ROWS)], embeddings)
+    pools.finish()
     _core.publish_manifest(str(gallery), [shard.name])
 
 

@@ -1,4 +1,4 @@
-"""The control plane dies under load and comes back: the bench program's own code, on a short lease. Times are not judged."""
+"""The control plane dies under load and comes back, on a short lease and by the program's own code. Times are not judged."""
 
 from pathlib import Path
 
