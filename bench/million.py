@@ -15,37 +15,30 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 from ra_guard import _core
-from ra_guard.client import CallFailed, ExperimentClient
-from ra_guard.v1 import experiment_pb2 as wire
+from ra_guard.client import ExperimentClient
 from ra_guard.v1 import plan_pb2, rerank_pb2
 from rich.console import Console
 from rich.table import Table
 
 from bench import peers, small
 from bench.accounts import ARMS, ENROLLED, Offered, Sealed, by_arm, read_offered, read_sealed
+from bench.conductor import PAUSE_S, PHASES, Conductor
 from bench.fleet import Running, running
 from bench.mix import CAPACITY, Mix
 from bench.progress import Tell, bar, say
 from bench.servers import Options, Orders, Restarts, publish_experiment, settings_of
 from bench.streams import UNANSWERED, Asked, Callers
-from bench.workload import EXPERIMENT, RAMP_BP, definition
+from bench.workload import definition
 
 WORKERS = 2
 STREAMS = 6
-LEASE_S = 4
-WRITER_LEASE_S = 6.0
-"""A control plane that was killed is replaced after so long: later than leases end, so that calls see them end."""
-SMALL_RAMP_BP = 1000
-PAUSE_S = 0.02
 FIRST_KILL, LAST_KILL = 0.02, 0.98
 """As shares of the calls."""
-WHO, WHY = "bench", "another mode, for the log"
 
 
 @dataclass(frozen=True)
@@ -57,6 +50,9 @@ class Scenario:
     kills: int
     seed: int = 0
     """Chooses the moments and the victims."""
+    lease_s: int = 4
+    writer_lease_s: float = 6.0
+    """A control plane that was killed is replaced after so long: later than leases end, so that calls see them end."""
 
 
 @dataclass(frozen=True)
@@ -71,80 +67,6 @@ class Run:
     offered: Offered
 
 
-class Conductor:
-    """Leads the experiment through its modes while calls go on."""
-
-    def __init__(self, control: ExperimentClient, server: Running) -> None:
-        self._control = control
-        self._server = server
-
-    def lose_control_plane(self) -> None:
-        """The control plane is killed; the supervisor starts another."""
-        for process in self._server.control_planes():
-            os.kill(process, signal.SIGKILL)
-
-    def small_ramp(self) -> None:
-        """Most users are not enrolled."""
-        self._wait_for_control_plane()
-        self._ramp(SMALL_RAMP_BP)
-
-    def kill(self) -> None:
-        """The killswitch."""
-        self._control.kill(wire.KillRequest(key=EXPERIMENT, who=WHO, why=WHY))
-
-    def shadow(self) -> None:
-        """Shadow for everyone, in a new epoch. The experiment is killed."""
-        self._apply("shadow")
-        self._resume()
-
-    def interleaving(self) -> None:
-        """Interleaving for everyone, in a new epoch."""
-        self.kill()
-        self._apply("interleaving")
-        self._resume()
-
-    def sealed_plans(self) -> Iterator[bytes]:
-        """Every plan that was ever in force."""
-        last = self._control.get(wire.GetRequest(key=EXPERIMENT)).experiment.plan.revision
-        for revision in range(1, last + 1):
-            request = wire.GetPlanRequest(key=EXPERIMENT, revision=revision)
-            yield self._control.get_plan(request).plan.SerializeToString()
-
-    def _wait_for_control_plane(self) -> None:
-        while True:
-            try:
-                self._control.get(wire.GetRequest(key=EXPERIMENT))
-            except CallFailed as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
-                time.sleep(PAUSE_S)
-            else:
-                return
-
-    def _apply(self, mode: str) -> None:
-        revision = self._control.get(wire.GetRequest(key=EXPERIMENT)).experiment.plan.revision
-        text = definition(lease_s=LEASE_S, mode=mode)
-        self._control.apply(wire.ApplyRequest(definition=text, who=WHO, why=WHY, expected_revision=revision))
-
-    def _resume(self) -> None:
-        self._control.resume(wire.ResumeRequest(key=EXPERIMENT, who=WHO, why=WHY))
-        self._ramp(RAMP_BP)
-
-    def _ramp(self, ramp_bp: int) -> None:
-        pace = wire.PACE_SKIPPING_STAGES
-        self._control.ramp(wire.RampRequest(key=EXPERIMENT, ramp_bp=ramp_bp, pace=pace, who=WHO, why=WHY))
-
-
-PHASES: tuple[tuple[float, Callable[[Conductor], None]], ...] = (
-    (0.30, Conductor.lose_control_plane),
-    (0.35, Conductor.small_ramp),
-    (0.50, Conductor.kill),
-    (0.60, Conductor.shadow),
-    (0.80, Conductor.interleaving),
-)
-"""From which share of the calls on; before the first, A/B with everyone enrolled."""
-
-
 def happen(scenario: Scenario, state: Path) -> Run:
     """Starts everything in an empty folder, makes the calls and the kills, stops everything and reads the logs."""
     gallery = state / "gallery"
@@ -153,16 +75,16 @@ def happen(scenario: Scenario, state: Path) -> Run:
         "server": {"capacity_candidates": CAPACITY},
         "worker": {"restart_backoff_s": 0.05},
         # A worker that came back answers before it has heard of the plan: with what it remembers, and without a lease.
-        "control": {"start_wait_s": 0.0, "writer_lease_s": WRITER_LEASE_S},
+        "control": {"start_wait_s": 0.0, "writer_lease_s": scenario.writer_lease_s},
         "log": {"calls": "none"},
     }
     orders = Orders("rerank", (), str(state), str(gallery), workers=WORKERS, options=options, restarts=Restarts.AT_ONCE)
     settings = settings_of(orders)
-    publish_experiment(settings.store_url, definition(lease_s=LEASE_S))
+    publish_experiment(settings.store_url, definition(lease_s=scenario.lease_s))
     replay = _core.Replay(str(gallery))
     say(f"starting {WORKERS} workers")
     with running(orders) as server, ExperimentClient(server.control) as control:
-        conductor, asked = Conductor(control, server), Asked(scenario.calls)
+        conductor, asked = Conductor(control, server, scenario.lease_s), Asked(scenario.calls)
         killed = _call(scenario, server, conductor, asked)
         for sealed_plan in conductor.sealed_plans():
             replay.add_plan(sealed_plan)

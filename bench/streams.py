@@ -6,6 +6,7 @@ error of the log, not of the caller.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ IN_FLIGHT = 16
 """Calls of one stream on their way at a time."""
 CALLS_A_STREAM = 1000
 """Then it opens a connection anew, so that a worker that was started again gets its share."""
+SLOW_PAUSE_S = 0.01
+"""Before a call that does not count."""
 STREAM_TIMEOUT_S = 300.0
 UNANSWERED = 0
 OPTIONS = (
@@ -56,7 +59,7 @@ class Asked:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Calls go on in the block, and do not count towards what is wanted. Not to be nested."""
+        """Calls go on in the block, at a walking pace, and do not count towards what is wanted. Not to be nested."""
         began = self._counted_until = self.answered
         try:
             yield
@@ -64,6 +67,11 @@ class Asked:
             with self._lock:
                 self._uncounted += self.answered - began
                 self._counted_until = None
+
+    @property
+    def slow(self) -> bool:
+        """Whether calls do not count now."""
+        return self._counted_until is not None
 
     @property
     def done(self) -> bool:
@@ -151,6 +159,8 @@ class _Stream:
         """Runs on a thread of gRPC's."""
         for _ in range(CALLS_A_STREAM):
             self._room.acquire()
+            if self._asked.slow:
+                time.sleep(SLOW_PAUSE_S)
             if self._ended or self._asked.done:
                 return
             yield self._mix.message(self._asked.take())
