@@ -4,6 +4,7 @@ Only this file knows the data path, the control path and the gallery at once.
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ra_guard import _core
-from ra_guard._core import Engine, Generation
+from ra_guard._core import Engine, FeedbackLog, Generation
 from ra_guard.client import ControlSource, split_addresses
 from ra_guard.config import Settings
 from ra_guard.experiments.feed import Pace, PlanFeed
@@ -26,7 +27,7 @@ from ra_guard.gallery.label_embeddings import open_feature_space
 from ra_guard.gallery.pools import Pools
 from ra_guard.models.imaging import Limits
 from ra_guard.models.space import Space
-from ra_guard.rpc import reranker
+from ra_guard.rpc import feedback, reranker
 from ra_guard.rpc.gallery_admin import GalleryAdmin, gallery_admin_handlers
 from ra_guard.rpc.health import Health, canary_probe
 from ra_guard.rpc.interceptors import ErrorBoundary
@@ -41,10 +42,11 @@ from ra_guard.serving.executor import HandlerPool
 from ra_guard.serving.generation_watch import GenerationLoader, GenerationWatcher
 from ra_guard.serving.pool import PoolDraw
 from ra_guard.serving.rerank import Reranking
+from ra_guard.serving.rolling import LogRolling
 from ra_guard.serving.triton import TritonModels
 from ra_guard.telemetry import exporters
 from ra_guard.telemetry.drain import Drain
-from ra_guard.telemetry.gauges import register_gauges
+from ra_guard.telemetry.gauges import register_feedback, register_gauges
 from ra_guard.telemetry.log import configure_logging
 from ra_guard.telemetry.metrics import Metrics, call_histograms
 from ra_guard.telemetry.records import Records
@@ -54,6 +56,8 @@ GALLERY_ADMIN = "ra_guard.v1.GalleryAdmin"
 MESSAGE_OVERHEAD_BYTES = 65_536
 """Around an image in an admin message."""
 COLD_CLOSE_S = 5.0
+WRITER_HOST_CHARACTERS = 28
+"""Of the 32 that a writer's name may have."""
 HOST_NAME_CHARACTERS = 48
 """Leaves room for process id and worker within a replica's 64."""
 
@@ -113,6 +117,17 @@ class Worker:
         self._records = Records(settings.telemetry.queue, time.monotonic_ns)
         self._recover_logs()
         self._core = _engine(settings, index)
+        self._feedback_log = FeedbackLog(
+            folder=str(settings.feedback_log_dir),
+            writer=_writer_name(index),
+            queue_bytes=settings.log.queue_bytes,
+            segment_bytes=settings.log.segment_bytes,
+        )
+        self._rolling = LogRolling(
+            (self._core.roll_log, self._feedback_log.roll),
+            every_s=settings.log.segment_s,
+            report=self._records.report,
+        )
         self._telemetry = self._make_telemetry(index, replica)
         self._models = _models(settings)
         self._feed = self._make_feed(replica, control)
@@ -120,11 +135,13 @@ class Worker:
         self._cold = self._make_cold()
         self._make_server(port)
         register_gauges(self._metrics, self._core, self._records, self._admission, self._pool, self._cold)
+        register_feedback(self._metrics, self._feedback.counters, self._feedback_log)
 
     def start(self) -> None:
         """Loads plan and generation, warms them, then opens the port."""
         self._telemetry.start()
         self._feed.start()
+        self._rolling.start()
         self._generations.start()
         if self._cold is not None:
             self._cold.start()
@@ -159,16 +176,16 @@ class Worker:
         self._log.info("drained")
 
     def _recover_logs(self) -> None:
-        """Seals what dead workers left of their candidate logs; a log that cannot be recovered stays as it is."""
-        folder = self._settings.candidate_log_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            sealed, refused = _core.recover_logs(str(folder))
-        except _core.LogError as error:
-            self._records.report(error)
-            return
-        if sealed or refused:
-            self._log.warning("candidate_logs_recovered", sealed=[path.name for path in sealed], refused=refused)
+        """Seals what dead workers left of their logs; a log that cannot be recovered stays as it is."""
+        for folder in (self._settings.candidate_log_dir, self._settings.feedback_log_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                sealed, refused = _core.recover_logs(str(folder))
+            except _core.LogError as error:
+                self._records.report(error)
+                continue
+            if sealed or refused:
+                self._log.warning("logs_recovered", sealed=[path.name for path in sealed], refused=refused)
 
     def _make_telemetry(self, index: int, replica: str) -> Drain:
         settings, report = self._settings, self._records.report
@@ -253,16 +270,20 @@ class Worker:
         size = server.max_request_bytes
         unary = reranker.Rerank(reranking, self._pool, self._records, max_request_bytes=size)
         stream = reranker.RerankStream(reranking, streams, self._records, max_request_bytes=size)
+        self._feedback = feedback.Feedback(self._feedback_log, lambda: self._feed.feedback_window_s)
+        record = feedback.RecordStream(self._feedback, streams, report)
         gallery_admin = gallery_admin_handlers(GalleryAdmin(self._core, self._loader.load))
         services = Services(
             handlers=(
                 reranker.reranker_handlers(unary, stream),
+                feedback.feedback_handlers(record),
                 ErrorBoundary(gallery_admin, report),
             ),
-            names=(reranker.SERVICE, GALLERY_ADMIN),
+            names=(reranker.SERVICE, feedback.SERVICE, GALLERY_ADMIN),
             health=Health(
                 {
                     reranker.SERVICE: canary_probe(self._core),
+                    feedback.SERVICE: self._feedback_log_writes,
                     GALLERY_ADMIN: self._gallery_answers,
                 },
                 interval_s=self._settings.worker.canary_s,
@@ -278,6 +299,11 @@ class Worker:
             drain_grace_s=server.drain_grace_s,
         )
 
+    def _feedback_log_writes(self) -> bool:
+        """All that was taken in is on disk; raises when it is not."""
+        self._feedback_log.flush()
+        return True
+
     def _gallery_answers(self) -> bool:
         """A generation is published in the gallery folder, and it can be read which."""
         return self._loader.named() is not None
@@ -288,13 +314,19 @@ def _own_name() -> str:
     return f"{socket.gethostname().lstrip('.')[:HOST_NAME_CHARACTERS]}-{os.getppid()}"
 
 
+def _writer_name(index: int) -> str:
+    """Names a worker's log segments among those of all machines: the host's name and the worker's number."""
+    host = re.sub(r"[^A-Za-z0-9]", "-", socket.gethostname())
+    return f"{host[:WRITER_HOST_CHARACTERS]}-{index}"
+
+
 def _engine(settings: Settings, index: int) -> Engine:
     return Engine(
         query_cache_entries=settings.cold.query_cache_entries,
         log_dir=str(settings.candidate_log_dir),
         log_queue_bytes=settings.log.queue_bytes,
         log_segment_bytes=settings.log.segment_bytes,
-        log_writer=str(index),
+        log_writer=_writer_name(index),
     )
 
 

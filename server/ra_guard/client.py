@@ -1,4 +1,4 @@
-"""Clients of a RA-Guard server: `RerankClient` for search tiers, `ExperimentClient` for operators.
+"""Clients of a RA-Guard server: `RerankClient` and `FeedbackClient` for search tiers, `ExperimentClient` for operators.
 
 A client is thread-safe and holds one channel, hence one connection to one worker. When that worker dies, calls in
 flight fail with UNAVAILABLE and the channel's retry policy sends them again, to a worker that lives. Every error is
@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from itertools import islice
 from types import TracebackType
 from typing import Any, Required, Self, TypedDict, TypeVar, Unpack
 
@@ -17,11 +18,14 @@ import grpc
 from google.protobuf.message import Message
 
 from ra_guard.errors import RaGuardError
-from ra_guard.v1 import experiment_pb2, rerank_pb2
+from ra_guard.v1 import experiment_pb2, feedback_pb2, rerank_pb2
 
 DEFAULT_TIMEOUT_S = 1.0
 ADMIN_TIMEOUT_S = 3700.0
 """Longer than the longest lease."""
+FEEDBACK_TIMEOUT_S = 30.0
+FEEDBACK_BATCH = 1000
+"""Events of one batch, as feedback.proto allows."""
 EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
 
 # Five attempts within about 0.4 s: enough for a killed worker's callers to reach another one, too short to hide
@@ -56,6 +60,7 @@ _CHANNEL_OPTIONS = (
 )
 
 _Response = TypeVar("_Response", bound=Message)
+_Item = TypeVar("_Item")
 
 
 class CallFailed(RaGuardError, grpc.RpcError):
@@ -220,6 +225,33 @@ class RerankClient(Client):
             raise self._failed(error) from error
 
 
+class FeedbackClient(Client):
+    """Tells what users did with rankings.
+
+    >>> with FeedbackClient("127.0.0.1:50051") as client:  # doctest: +SKIP
+    ...     summary = client.record([FeedbackEvent(event_id="1", request_id="r", occurred_at=now, click=click)])
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = FEEDBACK_TIMEOUT_S) -> None:
+        super().__init__(address, timeout_s=timeout_s)
+        self._record = self._channel.stream_unary(
+            "/ra_guard.v1.Feedback/Record",
+            request_serializer=feedback_pb2.FeedbackBatch.SerializeToString,
+            response_deserializer=feedback_pb2.FeedbackSummary.FromString,
+        )
+
+    def record(self, events: Iterable[feedback_pb2.FeedbackEvent]) -> feedback_pb2.FeedbackSummary:
+        """Sends events in batches; what counts as accepted is on disk. Safe to repeat. Raises CallFailed."""
+        batches = (feedback_pb2.FeedbackBatch(events=some) for some in _batched(events, FEEDBACK_BATCH))
+        try:
+            summary: feedback_pb2.FeedbackSummary = self._record(
+                batches, timeout=self.timeout_s, metadata=self._metadata()
+            )
+        except grpc.RpcError as error:
+            raise self._failed(error) from error
+        return summary
+
+
 class ExperimentClient:
     """The control plane over the wire: one method for each unary RPC, named after it. All raise CallFailed.
 
@@ -353,6 +385,12 @@ class WatchCall:
 def split_addresses(addresses: str) -> list[str]:
     """``a:1, b:2`` as a list."""
     return [address.strip() for address in addresses.split(",") if address.strip()]
+
+
+def _batched(events: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    rest = iter(events)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def _trace_context() -> tuple[tuple[str, str], ...] | None:

@@ -132,6 +132,10 @@ class Log(Section):
     candidate_dir: str
     queue_bytes: Annotated[int, Field(ge=65_536, le=1 << 30)]
     segment_bytes: Annotated[int, Field(ge=65_536, le=1 << 30)]
+    segment_s: Annotated[float, Field(ge=1, le=86_400)]
+    objects: str
+    ship_s: Annotated[float, Field(ge=0, le=3600)]
+    verify_share: Annotated[float, Field(ge=0, le=1)]
 
 
 class Telemetry(Section):
@@ -173,9 +177,24 @@ class Settings(Section):
         return self.control.store or f"sqlite:///{(self.state_dir / 'control' / 'control.db').absolute()}"
 
     @property
+    def feedback_log_dir(self) -> Path:
+        """Segments of the feedback log."""
+        return self.state_dir / "logs" / "feedback"
+
+    @property
+    def objects_url(self) -> str:
+        """Where sealed segments, plans and counts go: a folder or an S3 URL."""
+        return self.log.objects or str(self.state_dir / "objects")
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Parquet of the logs, by day."""
+        return self.state_dir / "evidence"
+
+    @property
     def plan_dir(self) -> Path:
-        """Plans that this machine served, beside the logs that were written under them."""
-        return self.state_dir / "run" / "plans"
+        """Sealed plans as workers took them up, ``<key>-<revision>.sealed``."""
+        return self.run_dir / "plans"
 
     @property
     def models_dir(self) -> Path:

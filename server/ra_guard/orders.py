@@ -28,3 +28,11 @@ class ControlOrders(BaseModel):
     settings: Settings
     port: int
     """Reserved by who starts it."""
+
+
+class ShipperOrders(BaseModel):
+    """What the shipper of logs is told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from ra_guard.config import Settings, address_of, child_environment
 from ra_guard.errors import PortInUse
-from ra_guard.orders import ControlOrders, Orders
+from ra_guard.orders import ControlOrders, Orders, ShipperOrders
 from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY
 
 POLL_S: Final = 0.05
@@ -123,7 +123,10 @@ class Supervisor:
         ]
 
     def _shipper(self) -> list[Program]:
-        return []
+        """The shipper of logs; none when shipping is left to somebody else."""
+        if self._settings.log.ship_s == 0:
+            return []
+        return [Program("shipper", "ra_guard.shipper", ShipperOrders(settings=self._settings))]
 
     def stop(self) -> None:
         """Asks `run` to drain and return. Safe in a signal handler and from any thread."""

@@ -48,13 +48,21 @@ def importers_of(package: str) -> set[str]:
         ("psycopg", ("ra_guard.experiments.control_store.postgres",)),
         ("usearch", ("ra_guard.gallery.pools",)),
         ("tritonclient", ("ra_guard.serving.triton",)),
+        ("obstore", ("ra_guard.logs.objects",)),
+        ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
+        ("duckdb", ("ra_guard.logs.exposures",)),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
-        ("ra_guard.serve", ("ra_guard.cli.serve", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server")),
+        ("openfeature", ("ra_guard.experiments.flag",)),
+        (
+            "ra_guard.serve",
+            ("ra_guard.cli.serve", "ra_guard.cli.control", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server"),
+        ),
+        ("ra_guard.control", ("ra_guard.cli.control",)),
         ("ra_guard.serving.triton", ("ra_guard.assembly", "ra_guard.cli")),
         ("ra_guard.cli", ("ra_guard.cli",)),
         ("ra_guard.assembly", ("ra_guard.worker",)),
-        ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.cli")),
+        ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.control", "ra_guard.cli")),
     ],
 )
 def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
@@ -77,6 +85,12 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.gallery", "ra_guard.serving"),
         ("ra_guard.experiments", "ra_guard.gallery"),
         ("ra_guard.gallery", "ra_guard.experiments"),
+        ("ra_guard.logs", "ra_guard.serving"),
+        ("ra_guard.logs", "ra_guard.experiments"),
+        ("ra_guard.logs", "ra_guard.gallery"),
+        ("ra_guard.logs", "ra_guard.rpc"),
+        ("ra_guard.serving", "ra_guard.logs"),
+        ("ra_guard.gallery", "ra_guard.logs"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
@@ -107,7 +121,7 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    allowed = {"ra_guard.worker"}
+    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper"}
     assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed
 
 

@@ -23,7 +23,7 @@ from ra_guard.experiments.control_store import (
     WriterLease,
 )
 from ra_guard.experiments.control_store.postgres import failure_of
-from ra_guard.experiments.errors import ExperimentError
+from ra_guard.experiments.errors import ExperimentError, StaleRevision
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, entry, execute, new_database, record, stored
 from tests.stand_ins.postgres import PostgresServer
@@ -147,6 +147,26 @@ def test_a_database_that_takes_no_writes_is_read_only(postgres: PostgresServer, 
     assert store.current(KEY) == stored(1)
 
 
+def test_the_grants_that_the_schema_page_names_are_enough(postgres: PostgresServer, opened: Opened) -> None:
+    url = new_database(postgres)
+    opened(url).close()
+    with suppress(psycopg.errors.DuplicateObject):
+        execute(url, "CREATE ROLE control LOGIN")
+    execute(url, "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO control")
+    execute(url, "GRANT UPDATE ON control_writer TO control")
+    execute(url, "GRANT DELETE ON control_replica TO control")
+    store = opened(url.replace("postgres@", "control@"))
+    lease = acquired(store)
+    record(store, 1, lease)
+    store.note(entry(1), lease)
+    store.remember(KEY, "replica", 1, lease=lease)
+    store.forget(KEY, "replica")
+    store.renew(lease, TTL_S)
+    store.check()
+    store.verify()
+    store.release(lease)
+
+
 @needs_mount
 def test_a_full_disk_refuses_and_takes_more_once_there_is_room(tmp_path: Path, opened: Opened) -> None:
     disk = tmp_path / "small"
@@ -205,6 +225,40 @@ def test_a_client_that_stops_in_the_middle_does_not_hold_the_writers_row_for_eve
     thread.join()
     assert lease == WriterLease("other", 1)
     assert [type(error) for error in failures] == [OutcomeUnknown]
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_the_revision_in_force_is_read_after_the_lock_whatever_the_database_prefers(
+    postgres: PostgresServer, opened: Opened, isolation: str
+) -> None:
+    """Two changes of the same revision: the second waits for the first and must see it."""
+    url = new_database(postgres)
+    execute(url, f"ALTER DATABASE {url.rsplit('/', 1)[1]} SET default_transaction_isolation = '{isolation}'")
+    store = opened(url)
+    lease = acquired(store)
+    refused: list[ExperimentError] = []
+    barrier = threading.Barrier(4)
+
+    def change() -> None:
+        barrier.wait()
+        try:
+            record(store, 1, lease)
+        except ExperimentError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=change) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(error) for error in refused] == [StaleRevision] * 3
+
+
+def test_a_change_is_durable_whatever_the_database_prefers(postgres: PostgresServer, opened: Opened) -> None:
+    url = new_database(postgres)
+    execute(url, f"ALTER DATABASE {url.rsplit('/', 1)[1]} SET synchronous_commit = off")
+    with opened(url)._writing() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
 
 
 def test_tables_that_are_dropped_under_the_store_are_named(postgres: PostgresServer, opened: Opened) -> None:

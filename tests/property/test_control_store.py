@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from ra_guard.experiments.control_store import BadEntry, ControlStore, Entry, LeaseLost, Stored, WriterLease
 from ra_guard.experiments.errors import StaleRevision
 
-from tests.stand_ins.control_stores import TTL_S, acquired, entry, new_database, run_out, stored
+from tests.stand_ins.control_stores import TTL_S, acquired, entry, new_schema, run_out, stored
 from tests.stand_ins.postgres import PostgresServer
 
 pytest_plugins = ["tests.stand_ins.control_store_fixtures"]
@@ -157,7 +157,7 @@ def test_any_sequence_of_calls_on_sqlite() -> None:
 
 
 def test_any_sequence_of_calls_on_postgresql(postgres: PostgresServer) -> None:
-    machine = machine_of(lambda: new_database(postgres))
+    machine = machine_of(lambda: new_schema(postgres))
     run_state_machine_as_test(machine, settings=settings(max_examples=10, stateful_step_count=25, deadline=None))
 
 

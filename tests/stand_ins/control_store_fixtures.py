@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ra_guard.experiments.control_store import ControlStore
 
-from tests.stand_ins.control_stores import new_database
+from tests.stand_ins.control_stores import new_schema
 from tests.stand_ins.postgres import PostgresServer
 from tests.stand_ins.store_processes import Started, StoreProcess
 
@@ -25,7 +25,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a store that does not exist yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/control/control.db"
-    return new_database(request.getfixturevalue("postgres"))
+    return new_schema(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

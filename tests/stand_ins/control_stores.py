@@ -74,3 +74,10 @@ def new_database(server: PostgresServer) -> str:
     name = next(_names)
     server.execute(f"CREATE DATABASE {name}")
     return server.url(name)
+
+
+def new_schema(server: PostgresServer) -> str:
+    """A store's address in a schema of its own: much cheaper than a database where nothing is set for all of it."""
+    name = next(_names)
+    server.execute(f"CREATE SCHEMA {name}")
+    return f"{server.url()}?options=-csearch_path%3D{name}"

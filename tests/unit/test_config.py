@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from ra_guard.config import Settings, child_environment, load, variables
+from ra_guard.config import Settings, address_of, child_environment, load, variables
 from ra_guard.errors import ConfigError
 
 
@@ -37,6 +37,9 @@ def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
         ("[sever]\nport = 1\n", ["sever", "did you mean server?"]),
         ("[server]\nport = 70000\n", ["server.port", "70000", "65535"]),
         ("[server]\nhandler_threads = 1\n", ["server.handler_threads", "greater than or equal to 2"]),
+        ("[control]\nheartbeat_s = 4.0\n", ["control", "silence_s must be longer than heartbeat_s"]),
+        ('[control]\nflag_provider = "flagd"\n', ["control.flag_provider", "flagd"]),
+        ('[experiment]\nkey = "a/b"\n', ["experiment.key"]),
         ("[telemetry]\nsample = nan\n", ["telemetry.sample"]),
         ('[cold]\nmode = "sometimes"\n', ["cold.mode", "never_wait"]),
         ("[server\n", ["not TOML"]),
@@ -97,3 +100,15 @@ def test_a_child_keeps_what_the_operator_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert child_environment(OMP_NUM_THREADS="1", SOMETHING_NEW="2")["OMP_NUM_THREADS"] == "7"
     assert child_environment(SOMETHING_NEW="2")["SOMETHING_NEW"] == "2"
+
+
+def test_the_store_is_beside_the_rest_of_the_state_unless_it_is_named(tmp_path: Path) -> None:
+    assert load(overrides={"state_dir": tmp_path}, environ={}).store_url == f"sqlite:///{tmp_path}/control/control.db"
+    named = "postgresql+psycopg://ra@db/control"
+    assert load(environ={"RA_GUARD_CONTROL__STORE": named}).store_url == named
+    relative = load(overrides={"state_dir": "var"}, environ={}).store_url
+    assert relative == f"sqlite:///{Path.cwd()}/var/control/control.db", "whatever folder a child starts in"
+
+
+def test_addresses_bracket_ipv6() -> None:
+    assert (address_of("127.0.0.1", 1), address_of("::1", 1)) == ("127.0.0.1:1", "[::1]:1")

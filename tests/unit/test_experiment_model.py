@@ -8,7 +8,6 @@ from ra_guard.experiments import allocation, errors, model
 from ra_guard.experiments.allocation import Arm
 from ra_guard.experiments.definition import parse_definition, template
 from ra_guard.experiments.model import Author, Experiment, Pace
-from ra_guard.experiments.spread import Replica, rollout
 
 from tests.stand_ins.definitions import changed, definition
 
@@ -340,12 +339,3 @@ def test_ranges_of_the_arms(bucket: int, ramp_bp: int, arm: Arm) -> None:
 def test_seed_with_and_without_salt() -> None:
     assert allocation.hash_seed("k", "") == "k"
     assert allocation.hash_seed("k", "epoch-2") == "k:epoch-2"
-
-
-def test_rollout_is_done_when_nobody_live_is_behind() -> None:
-    seen = [Replica("a", 3, 0.1), Replica("b", 2, 60.9), Replica("c", 2, 61.0), Replica("d", 4, 0.0)]
-    spread = rollout(seen, revision=3, lease_s=60)
-    assert (spread.acked, spread.waiting, spread.expired) == (("a", "d"), ("b",), ("c",))
-    assert not spread.done
-    assert rollout(seen[2:], revision=3, lease_s=60).done
-    assert rollout([], revision=3, lease_s=60).done

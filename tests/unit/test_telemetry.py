@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ra_guard import _core
 from ra_guard._core import Answer
 from ra_guard.telemetry import exporters
-from ra_guard.telemetry.drain import REPEAT_NS, Drain
+from ra_guard.telemetry.drain import Drain
+from ra_guard.telemetry.failures import REPEAT_NS
 from ra_guard.telemetry.log import configure_logging
 from ra_guard.telemetry.metrics import CORE_STAGES, DURATION_BOUNDS_S, Metrics, call_histograms
 from ra_guard.telemetry.names import ARMS, REASONS, STAGES, STATUSES

@@ -193,6 +193,20 @@ def resume(key: str, *, signature: Signature, target: Target = Target()) -> None
 
 
 @app.command
+def check() -> None:
+    """Read the whole store and compare it with itself: revisions, digests, ledger. Changes nothing."""
+    from ra_guard.experiments.control_store import ControlStore
+
+    store = ControlStore.open(load().store_url)
+    try:
+        store.verify()
+        keys = store.keys()
+    finally:
+        store.close()
+    print(f"{len(keys)} experiments, every revision and ledger line as it was written: {', '.join(keys) or 'none'}")
+
+
+@app.command
 def assign(
     key: str,
     *,

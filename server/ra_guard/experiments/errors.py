@@ -42,6 +42,10 @@ class RampOutOfRange(InvalidInput):
     """A ramp outside 0..50 %."""
 
 
+class UnknownPace(InvalidInput):
+    """A ramp at a pace that this version does not know."""
+
+
 class WhoMissing(InvalidInput):
     """A change without a name of 1..128 bytes behind it."""
 
@@ -178,7 +182,7 @@ class NotTheWriter(ExperimentError):
 class KillNotStored(ExperimentError):
     """The replicas were told to halt, and the store refused the kill."""
 
-    status_code = Code.UNAVAILABLE
+    status_code = Code.FAILED_PRECONDITION
 
 
 class FlagIsOff(ExperimentError):

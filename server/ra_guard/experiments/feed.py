@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ra_guard.errors import Code
@@ -19,6 +19,8 @@ from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2
 
+DEFAULT_FEEDBACK_WINDOW_S = 86_400
+"""Of plans that name none, as plan.proto says."""
 SHORTEST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 """Between two tries of a stream. Polls in between keep a lease alive when only streams are held back."""
@@ -52,6 +54,20 @@ class PlanSource(Protocol):
 
     def watch(self, words: Iterator[wire.WatchRequest]) -> Exchange: ...
     def poll(self, word: wire.WatchRequest, timeout_s: float) -> wire.WatchResponse: ...
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One stream and what belongs to it alone: words of one that ended may still be waiting for theirs."""
+
+    opened_ns: int
+    swapped: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
+    exchange: Exchange | None = None
+
+    def cut(self) -> None:
+        """Ends it, once it is open."""
+        if self.exchange is not None:
+            self.exchange.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +105,12 @@ class PlanFeed:
         self._clock_ns = clock_ns
         self._turn = 0
         self._checksum = 0
+        self._plan = plan_pb2.Plan()
         self._started_ns = 0
         self._stopping = threading.Event()
         self._heard = threading.Event()
         self._answered_ns = 0
-        self._swapped: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._exchange: Exchange | None = None
+        self._stream: _Stream | None = None
         self._thread = threading.Thread(target=self._run, name="plan-feed", daemon=True)
 
     def start(self) -> None:
@@ -103,7 +119,7 @@ class PlanFeed:
             sealed = self._plans.latest(self._key)
             if sealed is not None:
                 self._engine.restore_plan(sealed)
-                self._checksum = plan_pb2.SealedPlan.FromString(sealed).checksum
+                self._hold(plan_pb2.SealedPlan.FromString(sealed))
         except BaseException as error:  # noqa: BLE001 (a file that does not hold costs only what it would have told)
             self._report(error)
         self._started_ns = self._clock_ns()
@@ -116,9 +132,9 @@ class PlanFeed:
     def stop(self) -> None:
         """Says goodbye, so that nobody waits for this replica, and ends."""
         self._stopping.set()
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.cancel()
+        stream = self._stream
+        if stream is not None:
+            stream.cut()
         self._thread.join()
         farewell = self._word()
         farewell.leaving = True
@@ -128,9 +144,9 @@ class PlanFeed:
             self._report(error)
 
     @property
-    def answer_age_s(self) -> float | None:
-        """Since the last answer; None before the first."""
-        return (self._clock_ns() - self._answered_ns) / 1e9 if self._answered_ns else None
+    def feedback_window_s(self) -> int:
+        """Of the plan that this replica holds."""
+        return self._plan.feedback_window_s or DEFAULT_FEEDBACK_WINDOW_S
 
     @property
     def _source(self) -> PlanSource:
@@ -160,32 +176,33 @@ class PlanFeed:
         return True
 
     def _watch(self) -> None:
-        # Of this stream alone: the words of one that ended may still be waiting for theirs.
-        self._swapped = queue.SimpleQueue()
-        exchange = self._source.watch(self._words(self._swapped, self._clock_ns()))
-        self._exchange = exchange
+        stream = _Stream(self._clock_ns())
+        stream.exchange = exchange = self._source.watch(self._words(stream))
+        self._stream = stream
         try:
+            # `stop` may have looked for a stream before this one was there to be cut.
+            if self._stopping.is_set():
+                return
             for answer in exchange.answers():
                 self._take(answer)
                 if self._stopping.is_set():
                     return
         finally:
-            self._exchange = None
+            self._stream = None
             exchange.cancel()
 
-    def _words(self, swapped: queue.SimpleQueue[None], opened_ns: int) -> Iterator[wire.WatchRequest]:
+    def _words(self, stream: _Stream) -> Iterator[wire.WatchRequest]:
         """A word at once, each heartbeat, and whenever a plan was swapped in. Runs on a thread of the stream."""
         while not self._stopping.is_set():
             yield self._word()
             try:
-                swapped.get(timeout=self._pace.heartbeat_s)
+                stream.swapped.get(timeout=self._pace.heartbeat_s)
             except queue.Empty:
-                self._cut_if_silent(opened_ns)
+                self._cut_if_silent(stream)
 
-    def _cut_if_silent(self, opened_ns: int) -> None:
-        silent_s = (self._clock_ns() - max(opened_ns, self._answered_ns)) / 1e9
-        exchange = self._exchange
-        if silent_s > self._pace.silence_s and exchange is not None:
+    def _cut_if_silent(self, stream: _Stream) -> None:
+        silent_s = (self._clock_ns() - max(stream.opened_ns, self._answered_ns)) / 1e9
+        if silent_s > self._pace.silence_s and self._stream is stream:
             self._report(
                 SilentControlPlane(
                     found=f"no answer on an open stream for {silent_s:.1f} s",
@@ -193,7 +210,7 @@ class PlanFeed:
                     cure="polling instead; look at what stands between replica and control plane",
                 )
             )
-            exchange.cancel()
+            stream.cut()
 
     def _poll(self) -> None:
         self._take(self._source.poll(self._word(), self._pace.silence_s))
@@ -218,11 +235,16 @@ class PlanFeed:
             # grants no lease, and its next change carries a higher number than any it has heard of.
             sealed = answer.plan.SerializeToString()
             self._engine.publish_plan(sealed, answer.echoed_clock_ns)
-            self._checksum = answer.plan.checksum
-            self._swapped.put(None)
+            self._hold(answer.plan)
+            if self._stream is not None:
+                self._stream.swapped.put(None)
             self._keep(sealed, answer.revision)
         else:
             self._engine.renew_lease(answer.revision, answer.echoed_clock_ns)
+
+    def _hold(self, sealed: plan_pb2.SealedPlan) -> None:
+        self._checksum = sealed.checksum
+        self._plan = plan_pb2.Plan.FromString(sealed.plan)
 
     def _keep(self, sealed: bytes, revision: int) -> None:
         try:

@@ -372,13 +372,15 @@ def describe(before: Experiment | None, after: Experiment) -> str:
         return f"roll back from ramp {percent(before.ramp_bp)}, close epoch {before.epoch}"
     if after.killed != before.killed:
         return f"kill at ramp {percent(before.ramp_bp)}"
+    told = []
     if approved := after.approved_bp - before.approved_bp:
-        return f"approve {', '.join(percent(ramp_bp) for ramp_bp in sorted(approved))}"
-    skipped = [
-        percent(stage.ramp_bp) for stage in after.definition.stages if before.ramp_bp < stage.ramp_bp < after.ramp_bp
-    ]
-    over = f", skipping {', '.join(skipped)}" if skipped else ""
-    return f"ramp {percent(before.ramp_bp)} to {percent(after.ramp_bp)}{over}"
+        told.append(f"approve {', '.join(percent(ramp_bp) for ramp_bp in sorted(approved))}")
+    if after.ramp_bp != before.ramp_bp:
+        told.append(f"ramp {percent(before.ramp_bp)} to {percent(after.ramp_bp)}")
+    between = (stage.ramp_bp for stage in after.definition.stages if before.ramp_bp < stage.ramp_bp < after.ramp_bp)
+    if skipped := [percent(ramp_bp) for ramp_bp in between]:
+        told.append(f"skipping {', '.join(skipped)}")
+    return ", ".join(told)
 
 
 def numbers_of(before: Experiment | None, after: Experiment, now: datetime) -> dict[str, float]:

@@ -29,6 +29,7 @@ from ra_guard.experiments.control_store import (
     WriterLease,
 )
 from ra_guard.experiments.definition import Definition, parse_definition, template
+from ra_guard.experiments.definition.read import TEMPLATE_KEY
 from ra_guard.experiments.errors import (
     ExperimentError,
     FlagIsOff,
@@ -120,13 +121,26 @@ class ControlPlane:
 
         Raises NotTheWriter, UnknownExperiment, BadReplica, FlagUnread.
         """
+        if self._halts(key):
+            return self.answer(key, held)
         found = self._in_force(key)
         self._require_flag_read(key)
         revision = found.experiment.revision
-        in_force = held == (revision, found.checksum)
         # A plan of another store with our number counts as none: it must not look like ours.
-        self.replicas.hear(key, replica, held[0] if in_force or held[0] != revision else 0, revision)
-        return Answer(revision, None if in_force else found.sealed, key in self._unstored)
+        is_ours = held[0] != revision or held[1] == found.checksum
+        self.replicas.hear(key, replica, held[0] if is_ours else 0, revision)
+        # What is in force is read again now that the word is noted: whoever changes it from here on waits for this
+        # replica, and whoever changed it before is heard.
+        return self.answer(key, held)
+
+    def answer(self, key: str, held: tuple[int, int]) -> Answer:
+        """What a replica with that plan is to hear, said unasked: no word of the replica's. Raises as `hear` does."""
+        if self._halts(key):
+            return Answer(self._published[key].experiment.revision, None, halt=True)
+        found = self._in_force(key)
+        self._require_flag_read(key)
+        revision = found.experiment.revision
+        return Answer(revision, None if held == (revision, found.checksum) else found.sealed, halt=False)
 
     def leave(self, key: str, replica: str) -> None:
         """A replica answers no more calls and is to be forgotten."""
@@ -182,9 +196,8 @@ class ControlPlane:
 
     def create_default(self, author: Author) -> None:
         """Stores the experiment of the template, unless there is one of its key: at ramp 0, nobody is treated."""
-        definition = parse_definition(template())
-        if definition.key not in self.stored_keys():
-            self._create(definition, author)
+        if TEMPLATE_KEY not in self.stored_keys():
+            self._create(parse_definition(template()), author)
 
     def apply(self, text: str, author: Author, expected_revision: int) -> Changed:
         """Stores a definition as a new revision; ``expected_revision`` is 0 for a new experiment.
@@ -279,8 +292,12 @@ class ControlPlane:
             return
         for key, in_force in self._published.items():
             reading = self._flags.read(key)
-            if reading is not None and reading.state is FlagState.OFF and not in_force.experiment.killed:
-                self.kill(key, Author(f"flag {reading.provider}", f"flag {key} is off"))
+            is_treating = not in_force.experiment.killed and key not in self._unstored
+            if reading is not None and reading.state is FlagState.OFF and is_treating:
+                try:
+                    self.kill(key, Author(f"flag {reading.provider}", f"flag {key} is off"))
+                except ExperimentError as error:  # the flags of other experiments are obeyed all the same
+                    self._report(error)
 
     def _retry_kills(self) -> None:
         if not self.leads():
@@ -331,7 +348,7 @@ class ControlPlane:
                 )
             after = transition(before)
             if after is before:
-                self._unstored.pop(key, None)
+                self._settle(before)
                 return Changed(before, before, self._steady())
             # Replicas may hold a higher revision than a store that was restored from a copy; they never go back.
             highest = max(self.replicas.revisions(key).values(), default=0)
@@ -362,12 +379,17 @@ class ControlPlane:
             self._term = 0  # what is stored is not what is published here: read it again before anything is said
             raise
         self._published = MappingProxyType({**self._published, key: published(after, sealed)})
-        if after.killed:
-            self._unstored.pop(key, None)
+        self._settle(after)
         published_s = self._steady()
         self._tell(key)
         self._announce(entry)
         return Changed(before, after, published_s)
+
+    def _settle(self, experiment: Experiment) -> None:
+        """Forgets a kill that was not stored once it would change nothing any more."""
+        unstored = self._unstored.get(experiment.key)
+        if unstored is not None and unstored[0](experiment) is experiment:
+            del self._unstored[experiment.key]
 
     def _note_spread(self, key: str, revision: int, spread: Spread) -> None:
         self._observe_spread(spread.seconds)
@@ -405,6 +427,10 @@ class ControlPlane:
                 cure="check the key, or apply a definition",
             )
         return found
+
+    def _halts(self, key: str) -> bool:
+        """Whether replicas must stop for a kill that is not stored. True even while what is stored is not known."""
+        return key in self._unstored and self.writer() is not None
 
     def _require_flag_read(self, key: str) -> None:
         reading = self._flags.reading(key)

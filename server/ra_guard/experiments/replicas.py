@@ -1,8 +1,8 @@
 """The control plane's view of its replicas: what each holds, when it last spoke, and who still has to hear.
 
-A replica's lease runs from its own question to the control plane, and is granted only while it holds the revision
-in force. So a word heard here bounds the lease from above, by a steady clock of this process alone: no clock of
-another machine enters.
+A replica's lease runs from its own question to the control plane, and the answer grants it for the plan in force: one
+that the replica holds, or one that comes with the answer. So the last word before a change bounds every lease of an
+older plan from above, by a steady clock of this process alone: no clock of another machine enters.
 """
 
 import re
@@ -17,6 +17,8 @@ FORGET_AFTER_S = 3600.0
 """A replica silent for this long is no longer listed: as long as the longest lease."""
 MAX_REPLICAS = 4096
 """Names kept for one experiment, so that a client which makes up names cannot fill the memory."""
+MAX_REVISION = 1 << 53
+"""No experiment gets there: a replica that says so is wrong, and the next change would go above it."""
 
 Clock = Callable[[], float]
 
@@ -53,8 +55,14 @@ class Rollout:
 class _Seen:
     revision: int
     spoke_s: float
-    held_s: float
-    """When it last spoke while it held the revision then in force: no lease of its plan began later."""
+    in_force: int
+    """When it last spoke: what the answer granted a lease for."""
+    older_s: float
+    """When it last spoke while an older revision than ``in_force`` was in force."""
+
+    def lease_began_s(self, revision: int) -> float:
+        """No lease of an older plan than ``revision`` began later."""
+        return self.spoke_s if self.in_force < revision else self.older_s
 
 
 class Replicas:
@@ -66,15 +74,20 @@ class Replicas:
         self._changed = threading.Condition()
 
     def hear(self, key: str, replica: str, revision: int, in_force: int) -> None:
-        """A replica says which revision it holds. Raises BadReplica for a name that is none, or one too many."""
+        """A replica says which revision it holds, and is answered with the one in force.
+
+        Raises BadReplica for a name that is none or one too many, and for a revision that nobody published.
+        """
         now_s = self._steady()
         with self._changed:
             seen = self._seen[key]
             before = seen.get(replica)
             if before is None:
                 _require_room(seen, replica)
-            held_s = now_s if revision == in_force or before is None else before.held_s
-            seen[replica] = _Seen(revision, now_s, held_s)
+            _require_published(replica, revision)
+            # One that is new here may have spoken to another control plane a moment ago.
+            older_s = now_s if before is None else before.lease_began_s(in_force)
+            seen[replica] = _Seen(revision, now_s, in_force, older_s)
             if before is None or before.revision != revision:
                 self._changed.notify_all()
 
@@ -89,7 +102,7 @@ class Replicas:
         now_s = self._steady()
         with self._changed:
             for replica, revision in known.items():
-                self._seen[key].setdefault(replica, _Seen(revision, now_s, now_s))
+                self._seen[key][replica] = _Seen(revision, now_s, in_force=0, older_s=now_s)
 
     def forget_silent(self, key: str) -> None:
         """Drops those that were silent for longer than any lease."""
@@ -123,7 +136,7 @@ class Replicas:
                 now_s = self._steady()
                 if found.done or now_s >= deadline_s:
                     return found
-                ends_s = [self._seen[key][name].held_s + lease_s for name in found.waiting]
+                ends_s = [self._seen[key][name].lease_began_s(revision) + lease_s for name in found.waiting]
                 self._changed.wait(max(0.001, min(deadline_s, *ends_s) - now_s))
 
     def _rollout(self, key: str, revision: int, lease_s: float) -> Rollout:
@@ -132,7 +145,7 @@ class Replicas:
         for name, seen in sorted(self._seen[key].items()):
             if seen.revision >= revision:
                 found = replace(found, acked=(*found.acked, name))
-            elif now_s - seen.held_s > lease_s:
+            elif now_s - seen.lease_began_s(revision) > lease_s:
                 found = replace(found, expired=(*found.expired, name))
             else:
                 found = replace(found, waiting=(*found.waiting, name))
@@ -149,4 +162,13 @@ def _require_room(seen: Mapping[str, _Seen], replica: str) -> None:
     if len(seen) >= MAX_REPLICAS:
         raise BadReplica(
             found=f"{len(seen)} replicas listed", wanted=f"at most {MAX_REPLICAS}", cure="give replicas lasting names"
+        )
+
+
+def _require_published(replica: str, revision: int) -> None:
+    if revision > MAX_REVISION:
+        raise BadReplica(
+            found=f"replica {replica} at revision {revision}",
+            wanted=f"at most {MAX_REVISION}",
+            cure="start it again; it holds no plan of a control plane",
         )

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ra_guard.errors import Code, status_of
 from ra_guard.experiments.plane import ControlPlane
+from ra_guard.experiments.published import Answer
 from ra_guard.rpc.auth import Authoriser, Metadata
 from ra_guard.rpc.experiment_admin import ExperimentAdmin
 from ra_guard.v1 import experiment_pb2 as wire
@@ -28,6 +29,7 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 STREAM_END_S: Final = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Say = Callable[[ControlPlane, wire.WatchRequest], wire.WatchResponse]
 
 
 class WatchStreams:
@@ -54,47 +56,65 @@ class WatchStreams:
 
     async def watch(self, words: AsyncIterator[wire.WatchRequest], context: Context) -> None:
         """Answers each word at once, and says what is new unasked, until the replica or this instance leaves."""
+        key: str | None = None
         last: wire.WatchRequest | None = None
         news = asyncio.Event()
         writing = asyncio.Lock()
 
-        async def tell(word: wire.WatchRequest) -> None:
+        async def tell(say: Say, to: wire.WatchRequest) -> None:
             async with writing:
-                await context.write(answer(self._plane, word))
+                await context.write(say(self._plane, to))
 
         async def push() -> None:
             while True:
                 await news.wait()
                 news.clear()
                 if last is not None:
-                    await tell(last)
+                    await tell(news_for, last)
 
         pushing = asyncio.create_task(push())
         try:
             async for word in words:
-                if last is None:
-                    self._open.setdefault(word.key, set()).add(news)
+                if key is None:
+                    key = word.key
+                    self._open.setdefault(key, set()).add(news)
                 last = word
-                await tell(word)
+                await tell(answer, word)
                 if pushing.done():
                     pushing.result()
                 if word.leaving:
                     return
         finally:
             pushing.cancel()
-            if last is not None:
-                self._open[last.key].discard(news)
+            if key is not None:
+                self._close(key, news)
+
+    def _close(self, key: str, news: asyncio.Event) -> None:
+        self._open[key].discard(news)
+        if not self._open[key]:
+            del self._open[key]  # keys are what callers say: those that name no experiment must not pile up
 
 
 def answer(plane: ControlPlane, word: wire.WatchRequest) -> wire.WatchResponse:
     """What a replica is told in answer to its word. Raises what `ControlPlane.hear` raises."""
-    response = wire.WatchResponse(echoed_clock_ns=word.clock_ns)
-    response.sent_at.GetCurrentTime()
     if word.leaving:
         plane.leave(word.key, word.replica)
-        return response
-    found = plane.hear(word.key, word.replica, (word.acked_revision, word.acked_checksum))
-    response.revision, response.halt = found.revision, found.halt
+        return _response(word, Answer(0, None, halt=False))
+    return _response(word, plane.hear(word.key, word.replica, _held(word)))
+
+
+def news_for(plane: ControlPlane, word: wire.WatchRequest) -> wire.WatchResponse:
+    """What a replica whose last word that was is told unasked. Raises what `ControlPlane.answer` raises."""
+    return _response(word, plane.answer(word.key, _held(word)))
+
+
+def _held(word: wire.WatchRequest) -> tuple[int, int]:
+    return word.acked_revision, word.acked_checksum
+
+
+def _response(word: wire.WatchRequest, found: Answer) -> wire.WatchResponse:
+    response = wire.WatchResponse(echoed_clock_ns=word.clock_ns, revision=found.revision, halt=found.halt)
+    response.sent_at.GetCurrentTime()
     if found.sealed is not None:
         response.plan.ParseFromString(found.sealed)
     return response

@@ -13,7 +13,7 @@ from ra_guard import _core
 from ra_guard.experiments.allocation import Arm, arm_of, hash_seed
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import differences
-from ra_guard.experiments.errors import BadUnit
+from ra_guard.experiments.errors import BadUnit, UnknownPace
 from ra_guard.experiments.flag import FlagReading
 from ra_guard.experiments.model import Author, Experiment, Pace
 from ra_guard.experiments.plane import ControlPlane
@@ -30,7 +30,7 @@ _ARMS = {
     Arm.CONTROL: rerank_pb2.ARM_CONTROL,
     Arm.NOT_ENROLLED: rerank_pb2.ARM_NOT_ENROLLED,
 }
-_PACES = {
+_PACES: dict[int, Pace] = {
     wire.PACE_UNSPECIFIED: Pace.BY_STAGE,
     wire.PACE_SKIPPING_STAGES: Pace.SKIPPING_STAGES,
 }
@@ -89,7 +89,7 @@ class ExperimentAdmin:
     def ramp(self, request: wire.RampRequest, principal: Principal = _NOBODY) -> wire.RampResponse:
         """Sets the share of users in each arm."""
         author = Author(principal.signs(request.who), request.why)
-        pace, expected = _PACES[request.pace], request.expected_revision or None
+        pace, expected = _pace(request.pace), request.expected_revision or None
         changed = self._plane.ramp(request.key, request.ramp_bp, pace, author, expected)
         experiment, spread = self._outcome(changed)
         return wire.RampResponse(experiment=experiment, spread=spread)
@@ -180,6 +180,17 @@ def require_unit(unit: str) -> None:
             wanted=f"1..{MAX_UNIT_BYTES}",
             cure="pass the user id that requests carry",
         )
+
+
+def _pace(number: int) -> Pace:
+    pace = _PACES.get(number)
+    if pace is None:
+        raise UnknownPace(
+            found=f"pace {number}",
+            wanted=f"one of {', '.join(wire.Pace.Name(known) for known in _PACES)}",
+            cure="use a client of this version",
+        )
+    return pace
 
 
 def _change(entry: Entry) -> wire.Change:

@@ -1,16 +1,30 @@
 """Values that are read when somebody looks: what is loaded, how old the plan is, what waits and what was dropped."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from itertools import product
+from typing import Any, Protocol
 
 from ra_guard import _core
-from ra_guard._core import Engine
+from ra_guard._core import Engine, FeedbackLog
 from ra_guard.serving.admission import Admission
 from ra_guard.serving.cold import ColdQueue
 from ra_guard.serving.executor import HandlerPool
 from ra_guard.telemetry.metrics import Metrics
 from ra_guard.telemetry.records import Records
+
+
+class FeedbackCounts(Protocol):
+    """What the Feedback service counts."""
+
+    accepted: int
+    duplicates: int
+    late: int
+    failed_streams: int
+
+    @property
+    def rejected(self) -> Mapping[Any, int]: ...
 
 
 def register_gauges(
@@ -82,3 +96,32 @@ def _resident(core: Engine) -> float:
 def _plan_age(core: Engine) -> float:
     age_s = core.plan_age_s()
     return math.nan if age_s is None else age_s
+
+
+def register_feedback(metrics: Metrics, counters: FeedbackCounts, log: FeedbackLog) -> None:
+    """Registers what the Feedback service took in, and what became of it."""
+    for name in ("accepted", "duplicates", "late"):
+        metrics.counter(
+            f"ra_guard.feedback.{name}",
+            partial(getattr, counters, name),
+            unit="{event}",
+            description=f"Feedback events: {name}",
+        )
+    metrics.counter(
+        "ra_guard.feedback.rejected",
+        lambda: sum(counters.rejected.values()),
+        unit="{event}",
+        description="Feedback events that break a bound",
+    )
+    metrics.counter(
+        "ra_guard.feedback.failed_streams",
+        lambda: counters.failed_streams,
+        unit="{stream}",
+        description="Feedback streams that the log failed",
+    )
+    metrics.counter(
+        "ra_guard.feedback.write_errors",
+        lambda: log.counters()["write_errors"],
+        unit="1",
+        description="Feedback log: write errors",
+    )

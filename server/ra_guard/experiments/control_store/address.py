@@ -39,5 +39,5 @@ def _bad(found: str) -> BadStoreUrl:
     return BadStoreUrl(
         found=found,
         wanted="sqlite:////whole/path/control.db or postgresql+psycopg://user@host/database",
-        cure="correct store.url",
+        cure="correct control.store",
     )

@@ -73,6 +73,8 @@ class PostgresBackend:
             pool_timeout=LOCK_S,
             # Looking for a type that the store has no use for would cost an exchange each connection.
             use_native_hstore=False,
+            # A change reads what is in force after it has the writer's row. A snapshot from before that is stale.
+            isolation_level="READ COMMITTED",
         )
         event.listen(self._engine, "checkout", _refuse_hung_up)
 
@@ -117,11 +119,13 @@ class PostgresBackend:
 def _bounded(options: Mapping[str, Any]) -> dict[str, Any]:
     """The address's own options, after ours: who names a bound in the address decides it."""
     limits = {
-        "statement_timeout": STATEMENT_S,
-        "lock_timeout": LOCK_S,
-        "idle_in_transaction_session_timeout": IDLE_TRANSACTION_S,
+        "statement_timeout": f"{STATEMENT_S}s",
+        "lock_timeout": f"{LOCK_S}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s",
+        # What a database set to be fast may lose, a change that was answered must not.
+        "synchronous_commit": "on",
     }
-    settings = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
+    settings = " ".join(f"-c {name}={limit}" for name, limit in limits.items())
     ours = {
         "connect_timeout": CONNECT_S,
         "application_name": "ra-guard-control",
@@ -176,7 +180,7 @@ def _busy(found: str) -> ExperimentError:
 
 def _gone(found: str) -> ExperimentError:
     return StoreGone(
-        found=found, wanted="a PostgreSQL server that answers", cure="start the server, or correct store.url"
+        found=found, wanted="a PostgreSQL server that answers", cure="start the server, or correct control.store"
     )
 
 

@@ -5,7 +5,7 @@ import json
 
 from sqlalchemy import Connection, Row, ScalarSelect, insert, select
 
-from ra_guard.experiments.control_store.errors import BadEntry, StoreCorrupt
+from ra_guard.experiments.control_store.errors import StoreCorrupt
 from ra_guard.experiments.control_store.records import Entry, Stored
 from ra_guard.experiments.control_store.schema import (
     definition_table,
@@ -13,6 +13,10 @@ from ra_guard.experiments.control_store.schema import (
     microseconds,
     revision_table,
 )
+from ra_guard.experiments.errors import InvalidInput
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, InvalidInput)
+"""What a value of the wrong kind in a row leads to."""
 
 
 def read_stored(connection: Connection, key: str, revision: int | ScalarSelect[int]) -> Stored | None:
@@ -24,21 +28,21 @@ def read_stored(connection: Connection, key: str, revision: int | ScalarSelect[i
     ).one_or_none()
     if row is None:
         return None
-    stored = Stored(
-        key=row.key,
-        revision=row.revision,
-        epoch=row.epoch,
-        definition=row.body or "",
-        state=row.state,
-        sealed=row.sealed,
-        at=instant(row.at_us),
-    )
-    if row.definition != _digest(stored.definition.encode()) or row.digest != _revision_digest(stored, row.term):
-        raise StoreCorrupt(
-            found=f"revision {stored.revision} of {key} with other content than was recorded",
-            wanted=f"content of digest {row.digest}",
-            cure="restore the store from a copy",
+    try:
+        stored = Stored(
+            key=row.key,
+            revision=row.revision,
+            epoch=row.epoch,
+            definition=row.body,
+            state=row.state,
+            sealed=row.sealed,
+            at=instant(row.at_us),
         )
+        whole = row.definition == _digest(row.body.encode()) and row.digest == _revision_digest(stored, row.term)
+    except _UNREADABLE as cause:
+        raise _corrupt(f"revision {row.revision} of {key} unreadable ({cause})") from cause
+    if not whole:
+        raise _corrupt(f"revision {row.revision} of {key} with other content than was recorded")
     return stored
 
 
@@ -54,12 +58,12 @@ def read_entry(row: Row[tuple[object, ...]]) -> Entry:
             what=row.what,
             numbers=json.loads(row.numbers),
         )
-    except (ValueError, TypeError, AttributeError, BadEntry) as cause:
-        raise StoreCorrupt(
-            found=f"ledger line {row.id} unreadable ({cause})",
-            wanted="a line as it was recorded",
-            cure="restore the store from a copy",
-        ) from cause
+    except _UNREADABLE as cause:
+        raise _corrupt(f"ledger line {row.id} unreadable ({cause})") from cause
+
+
+def _corrupt(found: str) -> StoreCorrupt:
+    return StoreCorrupt(found=found, wanted="what was recorded", cure="restore the store from a copy")
 
 
 def revision_row(connection: Connection, stored: Stored, term: int) -> dict[str, object]:

@@ -13,6 +13,8 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -65,8 +67,8 @@ revision_table = Table(
 ledger_table = Table(
     "control_ledger",
     metadata,
-    # SQLite numbers rows by itself only under this very type.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    # SQLite numbers rows by itself only under this very type; PostgreSQL without a sequence to grant.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
     Column("key", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
@@ -76,6 +78,7 @@ ledger_table = Table(
     Column("numbers", Text, nullable=False),
     Column("term", BigInteger, nullable=False),
     ForeignKeyConstraint(["key", "revision"], ["control_revision.key", "control_revision.revision"]),
+    Index("control_ledger_by_key", "key", "id"),
     sqlite_autoincrement=True,
 )
 
