@@ -24,6 +24,8 @@ class Setting:
     """Calls of one variant in one round."""
     load_seconds: float
     """Length of one round under load."""
+    kills: int
+    """Turns of the killswitch."""
     dtypes: tuple[str, ...] = DTYPES
 
     @classmethod
@@ -38,13 +40,22 @@ class Setting:
             rounds=40,
             calls=300,
             load_seconds=2.0,
+            kills=100,
         )
 
     @classmethod
     def quick(cls, state: Path, pinning: Pinning) -> "Setting":
         """Small enough to see in two minutes that everything works; its numbers do not stand for the reference."""
         return cls(
-            state, pinning, rows=100_000, small_rows=10_000, large_rows=200_000, rounds=4, calls=100, load_seconds=0.5
+            state,
+            pinning,
+            rows=100_000,
+            small_rows=10_000,
+            large_rows=200_000,
+            rounds=4,
+            calls=100,
+            load_seconds=0.5,
+            kills=20,
         )
 
     def say(self, what: str) -> None:

@@ -74,7 +74,7 @@ class Callers:
         latencies: list[int] = []
         spent_s, begun_ns = time.process_time(), time.perf_counter_ns()
         deadline_ns = begun_ns + int(seconds * 1e9)
-        with _polling(self._by_descriptor) as poller:
+        with polling(self._by_descriptor) as poller:
             for caller in self._callers:
                 caller.start(time.perf_counter_ns())
             in_flight = len(self._callers)
@@ -95,7 +95,7 @@ class Callers:
         arrivals = Arrivals(begun_ns, rate, count)
         idle, waiting = deque(self._callers), deque[int]()
         heard_ns = begun_ns
-        with _polling(self._by_descriptor) as poller:
+        with polling(self._by_descriptor) as poller:
             while len(latencies) < count:
                 now_ns = time.perf_counter_ns()
                 waiting.extend(arrivals.take(now_ns))
@@ -138,7 +138,8 @@ class Callers:
         return Load(seconds, latencies, degraded, spent_s / len(latencies) * 1e6)
 
 
-def _polling(descriptors: Iterable[int]) -> select.epoll:
+def polling(descriptors: Iterable[int]) -> select.epoll:
+    """Waits for what arrives on any of them."""
     poller = select.epoll()
     for descriptor in descriptors:
         poller.register(descriptor, select.EPOLLIN)

@@ -45,10 +45,10 @@ def block(name: str, record: Mapping[str, Any]) -> str:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The table of targets as Markdown."""
-    results = {key: record[key] for key in KEYS}
+    """The table of targets as Markdown; of a record that is older than a target, without that target."""
+    results = {key: record[key] for key in KEYS if key in record}
     lines = ["| what | type | target | aim | reached | verdict |", "|---|---|---|---|---|---|"]
-    for target in TARGETS:
+    for target in (target for target in TARGETS if target.key in results):
         value = reached(results, target)
         cells = (
             target.what,

@@ -25,7 +25,7 @@ from bench import machine, table, targets
 from bench.agreement import WrongAnswerError
 from bench.findings import Findings, Setting
 
-SECTIONS = ("kernels", "lookup", "core", "scale", "serving", "workers")
+SECTIONS = ("kernels", "lookup", "core", "scale", "serving", "workers", "kills")
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 

@@ -125,13 +125,16 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def definition() -> str:
-    """The template with the workload's key, lease and weights, and no stage that waits for an approval."""
+def definition(*, lease_s: int = LEASE_S, mode: str = "ab") -> str:
+    """The template with the workload's key and weights, and no stage that waits for an approval."""
     from ra_guard.experiments.definition import template
 
     head, _, _ = template(EXPERIMENT).partition("[weights.default]")
-    head = head.replace("lease_s = 60\n", f"lease_s = {LEASE_S}\n").replace(
-        'approval = "required"', 'approval = "none"'
-    )
+    for line, ours in {
+        "lease_s = 60\n": f"lease_s = {lease_s}\n",
+        'mode = "ab"\n': f'mode = "{mode}"\n',
+        'approval = "required"': 'approval = "none"',
+    }.items():
+        head = head.replace(line, ours)
     weights = "\n".join(f"{name} = {weight}" for name, weight in WEIGHTS.items())
     return f"{head}[weights.default]\n{weights}\n\n[weights.domain]\n"
