@@ -1,6 +1,7 @@
 """`ra-guard experiment` as a person runs it: arguments in, text and exit code out, replicas that obey."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,8 @@ def test_the_whole_ramp_with_every_refusal_on_the_way(at: Fleet, tmp_path: Path)
         enrolled = arms
         assert "weights" in at.refused("apply", definition(tmp_path, ("cosine = 1.0", "cosine = 0.5")))
     assert set(enrolled) == set(USERS)
-    assert "on which the ramp stands" in at.refused(
-        "apply", definition(tmp_path, ("percent = 50\nmonitoring", "percent = 45\nmonitoring"))
-    )
+    without_the_stage = definition(tmp_path, ("percent = 50\nmonitoring", "percent = 45\nmonitoring"))
+    assert "on which the ramp stands" in at.refused("apply", without_the_stage)
     killed = at.change("kill")
     assert (killed["killed"], killed["ramp_percent"]) == (True, 50.0)
     for command in ("ramp", "approve"):
@@ -182,6 +182,10 @@ def test_a_replica_whose_lease_ran_out_is_not_waited_for(at: Fleet, control: Ins
     control.plane.replicas.hear(KEY, "gone", 1, 1)
     clock.advance(61)
     control.seat.step()
+    give_up = time.monotonic() + 30
+    while {seen.replica for seen in control.plane.replicas.listed(KEY) if seen.age_s == 0} != {"w0", "w1"}:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
     ran = at.experiment("kill", KEY, *WHY)
     assert ran.code == 0
     assert "2 replicas acknowledged, 1 lost the lease" in ran.out

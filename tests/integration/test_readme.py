@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 CONSOLE = re.findall(r"^\$ (.*)$", README, re.MULTILINE)
 INLINE = re.findall(r"`([^`\n]+)`", README)
+FIRST_STAGE_BP = 100
 EVERYONE_BP = 5000
 CONNECTIONS = 8
 """Enough that each worker embeds a text before the README's own, whose deadline is a real one."""
@@ -55,9 +56,11 @@ def staged() -> Iterator[Stage]:
         patch.setenv("RA_GUARD_STATE_DIR", str(ROOT / installed.state_dir))
         patch.chdir(ROOT)
         with stage(silently) as ready:
-            request = control.RampRequest(key=ready.experiment, ramp_bp=EVERYONE_BP, who="a test", why="to try it")
-            with ExperimentClient(ready.address) as experiment:
-                experiment.ramp(request)
+            signed = {"key": ready.experiment, "who": "a test", "why": "to try it"}
+            with ExperimentClient(ready.control) as experiment:
+                experiment.approve(control.ApproveRequest(ramp_bp=FIRST_STAGE_BP, **signed))
+                pace = control.PACE_SKIPPING_STAGES
+                experiment.ramp(control.RampRequest(ramp_bp=EVERYONE_BP, pace=pace, **signed))
             for number in range(CONNECTIONS):
                 with RerankClient(ready.address, timeout_s=30) as client:
                     client.rerank(query=f"warm {number}", user_id="user-1", candidate_ids=["coffee"])

@@ -9,8 +9,9 @@ import grpc
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
-from ra_guard.client import CallFailed, Detail, RerankClient, rerank_request
+from ra_guard.client import CallFailed, Detail, ExperimentClient, RerankClient, rerank_request, split_addresses
 from ra_guard.errors import RaGuardError
+from ra_guard.v1.experiment_pb2 import GetRequest, GetResponse
 from ra_guard.v1.rerank_pb2 import QueryEmbedding, RerankRequest, RerankResponse
 
 Answer = Callable[[RerankRequest, grpc.ServicerContext], RerankResponse]
@@ -195,3 +196,70 @@ def test_the_callers_trace_continues(client: RerankClient, reranker: Reranker) -
     inside, outside = reranker.metadata
     assert inside["traceparent"] == f"00-{0xABC:032x}-{0xDEF:016x}-01"
     assert "traceparent" not in outside
+
+
+# The control plane's client; tests/unit/test_experiment_admin.py has it against the real server
+
+
+@pytest.mark.parametrize(
+    ("addresses", "found"),
+    [("a:1", ["a:1"]), ("a:1,b:2", ["a:1", "b:2"]), (" a:1 , ,[::1]:2,", ["a:1", "[::1]:2"]), ("", [])],
+)
+def test_addresses_are_separated_by_commas(addresses: str, found: list[str]) -> None:
+    assert split_addresses(addresses) == found
+
+
+class Instance:
+    """One instance of a control plane that answers `Get` with a status, and remembers who asked."""
+
+    def __init__(self, status: grpc.StatusCode) -> None:
+        self.status = status
+        self.authorization: list[object] = []
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
+        get: Any = grpc.unary_unary_rpc_method_handler(self._get, GetRequest.FromString, GetResponse.SerializeToString)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("ra_guard.v1.ExperimentAdmin", {"Get": get}),)
+        )
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def _get(self, request: GetRequest, context: grpc.ServicerContext) -> GetResponse:
+        self.authorization.append(dict(context.invocation_metadata()).get("authorization"))
+        if self.status is not grpc.StatusCode.OK:
+            context.abort(self.status, f"found {self.status.name}, wanted OK; wait")
+        return GetResponse()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+
+
+Instances = Callable[..., list[Instance]]
+
+
+@pytest.fixture
+def instances() -> Iterator[Instances]:
+    made: list[Instance] = []
+
+    def start(*statuses: grpc.StatusCode) -> list[Instance]:
+        made.extend(Instance(status) for status in statuses)
+        return made
+
+    yield start
+    for each in made:
+        each.stop()
+
+
+def test_the_next_instance_is_asked_when_one_is_not_the_writer(instances: Instances) -> None:
+    idle, writer = instances(grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
+    with ExperimentClient(f"{idle.address},{writer.address}", token="secret") as client:
+        client.get(GetRequest())
+    assert writer.authorization == ["Bearer secret"]
+    assert set(idle.authorization) == {"Bearer secret"}
+
+
+def test_a_refusal_is_not_taken_to_another_instance(instances: Instances) -> None:
+    writer, idle = instances(grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OK)
+    with ExperimentClient(f"{writer.address},{idle.address}") as client, pytest.raises(CallFailed) as failure:
+        client.get(GetRequest())
+    assert failure.value.status == "FAILED_PRECONDITION"
+    assert (writer.authorization, idle.authorization) == ([None], [])
