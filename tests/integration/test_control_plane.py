@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ra_guard import _core
@@ -28,7 +29,7 @@ from tests.stand_ins.serving_process import (
     serving,
 )
 
-SIGNED = {"who": "a test", "why": "to see what happens"}
+SIGNED: dict[str, Any] = {"who": "a test", "why": "to see what happens"}
 SHORT_LEASE_S = 2
 QUICK = {"RA_GUARD_CONTROL__WRITER_LEASE_S": "1", "RA_GUARD_CONTROL__HEARTBEAT_S": "0.2"}
 """A writer that dies is replaced within a second."""
@@ -175,7 +176,7 @@ def test_beyond_loopback_without_tokens_it_refuses_to_start(tmp_path: Path) -> N
 def test_workers_serve_the_baseline_without_their_control_plane_and_treatment_with_it(tmp_path: Path) -> None:
     publish_gallery(tmp_path)
     enrol_everyone(tmp_path, lease_s=SHORT_LEASE_S)
-    with serving(tmp_path, **QUICK) as server:
+    with serving(tmp_path, workers=2, **QUICK) as server:
         control = server.line("ready", lambda line: line["program"] == "control")["pid"]
 
         def answers() -> list[rerank_pb2.RerankResponse]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ra_guard.cli import app, main
@@ -56,7 +57,7 @@ def staged() -> Iterator[Stage]:
         patch.setenv("RA_GUARD_STATE_DIR", str(ROOT / installed.state_dir))
         patch.chdir(ROOT)
         with stage(silently) as ready:
-            signed = {"key": ready.experiment, "who": "a test", "why": "to try it"}
+            signed: dict[str, Any] = {"key": ready.experiment, "who": "a test", "why": "to try it"}
             with ExperimentClient(ready.control) as experiment:
                 experiment.approve(control.ApproveRequest(ramp_bp=FIRST_STAGE_BP, **signed))
                 pace = control.PACE_SKIPPING_STAGES
