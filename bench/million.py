@@ -76,7 +76,8 @@ def happen(scenario: Scenario, state: Path) -> Run:
         "worker": {"restart_backoff_s": 0.05},
         # A worker that came back answers before it has heard of the plan: with what it remembers, and without a lease.
         "control": {"start_wait_s": 0.0, "writer_lease_s": scenario.writer_lease_s},
-        "log": {"calls": "none"},
+        # Nothing is shipped: segments stay where they are written.
+        "log": {"calls": "none", "ship_s": 0},
     }
     orders = Orders("rerank", (), str(state), str(gallery), workers=WORKERS, options=options, restarts=Restarts.AT_ONCE)
     settings = settings_of(orders)
