@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ra_guard import _core
-from ra_guard.client import ExperimentClient
+from ra_guard.client import CallFailed, ExperimentClient
 from ra_guard.v1 import plan_pb2, rerank_pb2
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +28,7 @@ from rich.table import Table
 from bench import peers, small
 from bench.accounts import ARMS, ENROLLED, Offered, Sealed, by_arm, read_offered, read_sealed
 from bench.conductor import PAUSE_S, PHASES, Conductor
-from bench.fleet import Running, running
+from bench.fleet import Running, ServerStartError, running
 from bench.mix import CAPACITY, Mix
 from bench.progress import Tell, bar, say
 from bench.servers import Options, Orders, Restarts, publish_experiment, settings_of
@@ -296,8 +296,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     chosen = parser.parse_args(arguments)
     scenario = Scenario(chosen.calls, chosen.kills, chosen.seed)
-    with tempfile.TemporaryDirectory() as state:
-        run = happen(scenario, Path(state))
+    try:
+        with tempfile.TemporaryDirectory() as state:
+            run = happen(scenario, Path(state))
+    except (CallFailed, ServerStartError) as error:
+        say(f"error: {error}")
+        return 1
     books = judge(run, scenario)
     if chosen.json:
         print(json.dumps(as_json(run, books), indent=2))
