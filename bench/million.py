@@ -39,6 +39,8 @@ WORKERS = 2
 STREAMS = 6
 FIRST_KILL, LAST_KILL = 0.02, 0.98
 """As shares of the calls."""
+CALLS_A_KILL = 1000
+"""At least: enough for a worker to have something to lose."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def happen(scenario: Scenario, state: Path) -> Run:
     replay = _core.Replay(str(gallery))
     say(f"starting {WORKERS} workers")
     with running(orders) as server, ExperimentClient(server.control) as control:
-        conductor, asked = Conductor(control, server, scenario.lease_s), Asked(scenario.calls)
+        conductor, asked = Conductor(control, server, scenario.lease_s), Asked()
         killed = _call(scenario, server, conductor, asked)
         for sealed_plan in conductor.sealed_plans():
             replay.add_plan(sealed_plan)
@@ -113,8 +115,9 @@ def _call(scenario: Scenario, server: Running, conductor: Conductor, asked: Aske
             with asked.uncounted():
                 enter(conductor)
         _wait_for(scenario.calls, asked, tell)
-        callers.join()
         killer.join()
+        asked.finish()
+        callers.join()
     return len(killed)
 
 
@@ -134,6 +137,7 @@ def _kill(scenario: Scenario, server: Running, asked: Asked, killed: list[int]) 
 
 
 def _wait_for(answers: float, asked: Asked, tell: Tell) -> None:
+    """Until so many answers counted; or a call failed, which ends it all."""
     while asked.counted < answers and not asked.done:
         time.sleep(PAUSE_S)
         tell(asked.counted)
@@ -296,6 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     chosen = parser.parse_args(arguments)
     scenario = Scenario(chosen.calls, chosen.kills, chosen.seed)
+    if scenario.kills * CALLS_A_KILL > scenario.calls:
+        parser.error(f"found {scenario.kills} kills in {scenario.calls} calls, wanted {CALLS_A_KILL} calls a kill")
     try:
         with tempfile.TemporaryDirectory() as state:
             run = happen(scenario, Path(state))
