@@ -19,7 +19,6 @@ from ra_guard.v1 import rerank_pb2 as wire
 
 from tests.stand_ins.serving_process import (
     DIM,
-    KEY,
     SPACE,
     Serving,
     enrol_everyone,
@@ -47,8 +46,7 @@ class Both:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     state = tmp_path_factory.mktemp("state")
     publish_gallery(state)
-    sealed = enrol_everyone(state).plan(KEY).read()
-    assert sealed is not None
+    sealed = enrol_everyone(state)
     core = _core.Engine(query_cache_entries=16)
     core.publish_plan(sealed)
     core.publish_generation(_core.Generation.open(str(state / "gallery")))

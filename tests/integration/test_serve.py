@@ -15,7 +15,9 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ra_guard.client import ExperimentClient
 from ra_guard.v1 import rerank_pb2 as wire
+from ra_guard.v1.experiment_pb2 import KillRequest
 from ra_guard.worker import EXIT_REFUSED
 
 from tests.stand_ins.serving_process import (
@@ -80,7 +82,7 @@ def test_health_is_per_service_and_follows_the_gallery(tmp_path: Path) -> None:
             return health(server, service)
 
         assert status("ra_guard.v1.Reranker") == not_serving, "nothing to score yet"
-        assert status("ra_guard.v1.ExperimentAdmin") == serving_
+        assert status("ra_guard.v1.GalleryAdmin") == not_serving, "no generation yet"
         assert server.call(request()).status == wire.STATUS_BASELINE, "and still every call is answered"
         publish_gallery(tmp_path)
         assert eventually(lambda: status("ra_guard.v1.Reranker") == serving_)
@@ -113,31 +115,15 @@ def test_a_generation_beyond_the_memory_limit_is_refused_and_the_old_one_serves(
 
 def test_the_killswitch_reaches_every_worker(tmp_path: Path) -> None:
     publish_gallery(tmp_path)
-    control = enrol_everyone(tmp_path)
-    with serving(tmp_path, RA_GUARD_EXPERIMENT__POLL_S="0.05") as server:
+    enrol_everyone(tmp_path)
+    with serving(tmp_path) as server, ExperimentClient(server.control) as control:
         user = treated(server)
-        control.open(KEY).kill(AUTHOR)
-        assert eventually(lambda: {server.call(request(user=user)).reason for _ in range(8)} == {wire.REASON_KILLED})
+        spread = control.kill(KillRequest(key=KEY, who=AUTHOR.who, why=AUTHOR.why)).spread
+        assert (len(spread.acked), len(spread.expired), len(spread.waiting)) == (2, 0, 0)
+        assert {server.call(request(user=user)).reason for _ in range(8)} == {wire.REASON_KILLED}
         answer = server.call(request(user=user))
         assert (answer.status, list(answer.ranking)) == (wire.STATUS_BASELINE, list(range(50)))
         assert answer.assigned_arm == wire.ARM_TREATMENT
-
-
-def test_a_damaged_history_stops_no_ranking_and_its_repair_is_noticed(tmp_path: Path) -> None:
-    publish_gallery(tmp_path)
-    enrol_everyone(tmp_path)
-    history = tmp_path / "control" / KEY / "history.jsonl"
-    intact = history.read_bytes()
-    history.write_bytes(b"{}\n" + intact)
-    with serving(tmp_path, workers=1, RA_GUARD_EXPERIMENT__POLL_S="0.05") as server:
-        assert server.line("failure")["variant"] == "HistoryCorrupt"
-        answer = server.call(request())
-        assert (answer.status, answer.reason) == (wire.STATUS_BASELINE, wire.REASON_LEASE_EXPIRED)
-        assert health(server, "ra_guard.v1.ExperimentAdmin") == health_pb2.HealthCheckResponse.NOT_SERVING
-        history.write_bytes(intact)
-        assert eventually(lambda: server.call(request()).plan_revision == 2)
-        serving_ = health_pb2.HealthCheckResponse.SERVING
-        assert eventually(lambda: health(server, "ra_guard.v1.ExperimentAdmin") == serving_)
 
 
 def has_ipv6_loopback() -> bool:
@@ -164,7 +150,7 @@ def test_a_worker_that_cannot_start_again_ends_no_other(tmp_path: Path) -> None:
             space.parent.mkdir(parents=True)
             space.write_text("{}")
         os.kill(server.workers[1], signal.SIGKILL)
-        assert server.line("worker_died", lambda line: line["exit_code"] == EXIT_REFUSED)["worker"] == 1
+        assert server.line("died", lambda line: line["exit_code"] == EXIT_REFUSED)["program"] == "worker-1"
         assert server.call(request()).request_id == "r-1"
         for space in spaces:
             space.unlink()
@@ -220,18 +206,19 @@ def test_a_dead_worker_is_replaced_while_the_others_answer(tmp_path: Path) -> No
     publish_gallery(tmp_path)
     with serving(tmp_path) as server:
         os.kill(server.workers[0], signal.SIGKILL)
-        died = server.line("worker_died")
-        assert (died["worker"], died["exit_code"]) == (0, -signal.SIGKILL)
+        died = server.line("died")
+        assert (died["program"], died["exit_code"]) == ("worker-0", -signal.SIGKILL)
         assert server.call(request()).request_id == "r-1"
         assert server.line("worker_ready")["pid"] != server.workers[0]
         assert server.stop() == 0
 
 
-def test_workers_end_with_their_supervisor_however_it_ends(tmp_path: Path) -> None:
+def test_all_end_with_their_supervisor_however_it_ends(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
+        control = server.line("ready", lambda line: line["program"] == "control")["pid"]
         server.process.kill()
         server.process.wait()
-        assert eventually(lambda: not any(is_running(pid) for pid in server.workers.values()))
+        assert eventually(lambda: not any(is_running(pid) for pid in [control, *server.workers.values()]))
 
 
 def is_running(pid: int) -> bool:

@@ -73,8 +73,8 @@ def test_every_call_is_answered_while_workers_are_killed(tmp_path: Path) -> None
                 callers.wait_for(CALLS_BETWEEN_DEATHS)
                 victim = death % len(workers)
                 os.kill(workers[victim], signal.SIGKILL)
-                died = server.line("worker_died")
-                assert (died["worker"], died["exit_code"]) == (victim, -signal.SIGKILL)
+                died = server.line("died")
+                assert (died["program"], died["exit_code"]) == (f"worker-{victim}", -signal.SIGKILL)
                 callers.wait_for(CALLS_BETWEEN_DEATHS)  # answered by those that live
                 workers[victim] = server.line("worker_ready")["pid"]
             callers.wait_for(CALLS_BETWEEN_DEATHS)

@@ -21,12 +21,14 @@ from ra_guard.experiments.model import Author, Pace
 from ra_guard.experiments.offline import offline_plane
 from ra_guard.v1 import rerank_pb2 as wire
 
+from tests.stand_ins.definitions import changed
+
 DIM = 16
 KEY = "ra_guard_enhancement"
 AUTHOR = Author("a test", "to see what happens")
 SPACE_JSON = '{"cosine_range":[-0.1,1.0],"dim":16,"dtype":"f32","name":"test"}'
 SPACE = _core.space_fingerprint(SPACE_JSON)
-READY_S = 60.0
+READY_S = 120.0
 
 
 def unit_rows(seed: int, rows: int, dim: int = DIM) -> NDArray[np.float32]:
@@ -87,7 +89,7 @@ def request(candidates: int = 50, *, user: str = "user-1", seed: int = 2) -> byt
 class Serving:
     """``ra-guard serve`` with its lines at hand."""
 
-    def __init__(self, state: Path, options: Mapping[str, str]) -> None:
+    def __init__(self, state: Path, options: Mapping[str, str], *, command: str = "serve") -> None:
         environment = {
             **os.environ,
             "RA_GUARD_STATE_DIR": str(state),
@@ -95,6 +97,8 @@ class Serving:
             "RA_GUARD_CONTROL__PORT": "0",
             "RA_GUARD_CONTROL__METRICS_PORT": "0",
             "RA_GUARD_TELEMETRY__METRICS_PORT": "0",
+            "RA_GUARD_CONTROL__START_WAIT_S": str(READY_S),
+            "RA_GUARD_LOG__SHIP_S": "0",
             "RA_GUARD_TRITON__URL": "",
             "RA_GUARD_WORKER__CANARY_S": "0.1",
             "RA_GUARD_WORKER__RESTART_BACKOFF_S": "0.05",
@@ -103,7 +107,7 @@ class Serving:
         self._seen: list[dict[str, Any]] = []
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from ra_guard.cli import main; sys.exit(main())", "serve"],
+            [sys.executable, "-c", "import sys; from ra_guard.cli import main; sys.exit(main())", command],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
@@ -174,10 +178,25 @@ def serving(state: Path, *, workers: int = 2, **options: str) -> Iterator[Servin
         server.ended()
 
 
-def enrol_everyone(state: Path) -> bytes:
+@contextmanager
+def control_plane(state: Path, **options: str) -> Iterator[Serving]:
+    """``ra-guard control`` as a process that answers at ``control``; killed if a test leaves it running."""
+    process = Serving(state, options, command="control")
+    try:
+        process.control = process.line("serving")["address"]
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.process.send_signal(signal.SIGCONT)
+            process.process.kill()
+            process.process.wait(READY_S)
+        process.ended()
+
+
+def enrol_everyone(state: Path, *, lease_s: int = 60) -> bytes:
     """An experiment at full ramp: half of the users are treated, half are control. Returns its sealed plan."""
     with offline_plane(store_url(state), holder="a test", writer_lease_s=10.0) as plane:
-        plane.create_default(AUTHOR)
+        plane.apply(changed(("lease_s = 60", f"lease_s = {lease_s}")), AUTHOR, 0)
         plane.approve(KEY, 100, AUTHOR)
         return plane.plan(KEY, plane.ramp(KEY, 5000, Pace.SKIPPING_STAGES, AUTHOR).after.revision)
 

@@ -35,7 +35,7 @@ def logged(tmp_path: Path) -> Logged:
         for user in range(CALLS):
             engine.rerank(request(user=f"user-{user}"))
         engine.flush_log()
-        return [record for segment in sorted(logs.iterdir()) for record in _core.read_log(str(segment))]
+        return [record for segment in sorted(logs.glob("*.open")) for record in _core.read_log(str(segment))]
 
     return call
 

@@ -170,6 +170,8 @@ class PlanFeed:
         try:
             step()
         except BaseException as error:  # noqa: BLE001 (whatever it is, the next try must happen)
+            if self._stopping.is_set():
+                return False  # the stream was cut by `stop`
             if self._heard.is_set() or self._clock_ns() - self._started_ns > self._pace.start_wait_s * 1e9:
                 self._report(error)
             return False

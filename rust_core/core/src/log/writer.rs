@@ -196,6 +196,8 @@ impl Writer {
     /// Times come from records, so the log needs no clock of its own.
     fn begin_segment(&mut self, first_record: &[u8]) -> Result<OpenSegment, LogError> {
         let unix_ns = self.duty.kind().unix_ns(first_record);
+        // The counts first: a machine that dies must not leave a segment of a run without them.
+        self.duty.counts().map_or(Ok(()), CountsFile::sync)?;
         let run = self.duty.counts().map_or(unix_ns, CountsFile::run);
         let name = self.next.get_or_insert(SegmentName { run, sequence: 0 });
         let segment = OpenSegment::create(&self.settings, name, self.duty.kind(), unix_ns)?;
@@ -226,7 +228,7 @@ impl Writer {
     /// Seals the segment where it holds records.
     fn seal(&mut self) {
         let Some(segment) = self.segment.take_if(|segment| segment.has_records()) else { return };
-        // The counts first: a machine that dies in between must not have sealed what was not counted.
+        // The counts first, again: what is sealed was counted.
         let counts = self.duty.counts().map_or(Ok(()), CountsFile::sync);
         let sealed = segment.seal().map(drop);
         counts.and(sealed).unwrap_or_else(|error| self.fail(error));
