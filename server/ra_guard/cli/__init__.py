@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error} See ra-guard --help.", WRONG_INPUT)
     except (RaGuardError, _core.CoreError) as error:
         return _refuse(str(error), WRONG_INPUT if _is_wrong_input(error) else FAILED)
+    except UnicodeError as error:  # of an argument, or of a file that an argument names
+        return _refuse(f"found text that is not UTF-8 ({error}), wanted UTF-8; correct it", WRONG_INPUT)
     except BrokenPipeError:
         # The reader of our output has seen enough. Python would complain again when it flushes at exit.
         sys.stdout = None
