@@ -228,7 +228,7 @@ def show(run: Run, books: Books) -> None:
         f"{len(run.asked.arms):,} calls: {run.asked.answered:,} answered, {run.asked.unanswered:,} on their way to a "
         f"worker when it died, {books.unknown:,} of these in no log. {books.unlogged:,} answers were to users of no "
         "arm, who are not logged.\n"
-        f"{run.killed} workers killed; {runs} runs that logged, {run.offered.closed} of them ended by themselves.\n"
+        f"{run.killed} workers killed; {runs} lives of a worker that logged, {run.offered.closed} of them to a drain.\n"
         f"{run.sealed.records:,} records sealed in {run.sealed.bytes / 1e6:,.0f} MB: {modes}.\n"
         f"{replayed:,} records replayed to the same bits."
     )

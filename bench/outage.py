@@ -243,17 +243,17 @@ def show(verdict: Verdict, scenario: Scenario) -> None:
     """Prints the outage by replica, and whether it holds."""
     title = f"Control plane gone for {scenario.seconds:g} s, lease of {scenario.lease_s} s"
     view = Table(title=title, title_justify="left")
-    view.add_column("replica", style="bold")
+    view.add_column("replica (process)", style="bold")
     for column in ("calls", "last treated", "first LEASE_EXPIRED", "treated after lease", "treated again"):
         view.add_column(column, justify="right")
     for each in verdict.replicas:
         times = (each.last_treated_s, each.first_expired_s, each.returned_s)
         last, first, again = ("never" if time_s is None else f"{time_s:.2f} s" for time_s in times)
-        view.add_row(str(each.replica), str(each.calls), last, first, str(each.treated_late), again)
+        view.add_row(str(each.replica), f"{each.calls:,}", last, first, str(each.treated_late), again)
     console = Console(highlight=False, width=None if Console().is_terminal else 132)
     console.print(view)
     console.print("Times from the death of the control plane; treated again: from the start of the next one.")
-    console.print(f"{verdict.calls} calls of {verdict.users} users, all answered" if not verdict.broken else "")
+    console.print(f"{verdict.calls:,} calls of {verdict.users:,} users were answered.")
     for line in [*verdict.broken, *verdict.early]:
         console.print(f"does not hold: {line}", markup=False)
     if verdict.holds:
