@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ra_guard import _core
-from ra_guard.client import ExperimentClient
+from ra_guard.client import CallFailed, ExperimentClient
 from ra_guard.v1 import plan_pb2, rerank_pb2
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +28,7 @@ from rich.table import Table
 from bench import peers, small
 from bench.accounts import ARMS, ENROLLED, Offered, Sealed, by_arm, read_offered, read_sealed
 from bench.conductor import PAUSE_S, PHASES, Conductor
-from bench.fleet import Running, running
+from bench.fleet import Running, ServerStartError, running
 from bench.mix import CAPACITY, Mix
 from bench.progress import Tell, bar, say
 from bench.servers import Options, Orders, Restarts, publish_experiment, settings_of
@@ -39,6 +39,8 @@ WORKERS = 2
 STREAMS = 6
 FIRST_KILL, LAST_KILL = 0.02, 0.98
 """As shares of the calls."""
+CALLS_A_KILL = 1000
+"""At least: enough for a worker to have something to lose."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def happen(scenario: Scenario, state: Path) -> Run:
         "worker": {"restart_backoff_s": 0.05},
         # A worker that came back answers before it has heard of the plan: with what it remembers, and without a lease.
         "control": {"start_wait_s": 0.0, "writer_lease_s": scenario.writer_lease_s},
-        "log": {"calls": "none"},
+        # Nothing is shipped: segments stay where they are written.
+        "log": {"calls": "none", "ship_s": 0},
     }
     orders = Orders("rerank", (), str(state), str(gallery), workers=WORKERS, options=options, restarts=Restarts.AT_ONCE)
     settings = settings_of(orders)
@@ -84,7 +87,7 @@ def happen(scenario: Scenario, state: Path) -> Run:
     replay = _core.Replay(str(gallery))
     say(f"starting {WORKERS} workers")
     with running(orders) as server, ExperimentClient(server.control) as control:
-        conductor, asked = Conductor(control, server, scenario.lease_s), Asked(scenario.calls)
+        conductor, asked = Conductor(control, server, scenario.lease_s), Asked()
         killed = _call(scenario, server, conductor, asked)
         for sealed_plan in conductor.sealed_plans():
             replay.add_plan(sealed_plan)
@@ -112,8 +115,9 @@ def _call(scenario: Scenario, server: Running, conductor: Conductor, asked: Aske
             with asked.uncounted():
                 enter(conductor)
         _wait_for(scenario.calls, asked, tell)
-        callers.join()
         killer.join()
+        asked.finish()
+        callers.join()
     return len(killed)
 
 
@@ -133,6 +137,7 @@ def _kill(scenario: Scenario, server: Running, asked: Asked, killed: list[int]) 
 
 
 def _wait_for(answers: float, asked: Asked, tell: Tell) -> None:
+    """Until so many answers counted; or a call failed, which ends it all."""
     while asked.counted < answers and not asked.done:
         time.sleep(PAUSE_S)
         tell(asked.counted)
@@ -223,7 +228,7 @@ def show(run: Run, books: Books) -> None:
         f"{len(run.asked.arms):,} calls: {run.asked.answered:,} answered, {run.asked.unanswered:,} on their way to a "
         f"worker when it died, {books.unknown:,} of these in no log. {books.unlogged:,} answers were to users of no "
         "arm, who are not logged.\n"
-        f"{run.killed} workers killed; {runs} runs that logged, {run.offered.closed} of them ended by themselves.\n"
+        f"{run.killed} workers killed; {runs} lives of a worker that logged, {run.offered.closed} of them to a drain.\n"
         f"{run.sealed.records:,} records sealed in {run.sealed.bytes / 1e6:,.0f} MB: {modes}.\n"
         f"{replayed:,} records replayed to the same bits."
     )
@@ -295,8 +300,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     chosen = parser.parse_args(arguments)
     scenario = Scenario(chosen.calls, chosen.kills, chosen.seed)
-    with tempfile.TemporaryDirectory() as state:
-        run = happen(scenario, Path(state))
+    if scenario.kills * CALLS_A_KILL > scenario.calls:
+        parser.error(f"found {scenario.kills} kills in {scenario.calls} calls, wanted {CALLS_A_KILL} calls a kill")
+    try:
+        with tempfile.TemporaryDirectory() as state:
+            run = happen(scenario, Path(state))
+    except (CallFailed, ServerStartError) as error:
+        say(f"error: {error}")
+        return 1
     books = judge(run, scenario)
     if chosen.json:
         print(json.dumps(as_json(run, books), indent=2))

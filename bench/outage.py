@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import small
-from bench.fleet import Running, running
+from bench.fleet import Running, ServerStartError, running
 from bench.h2 import LoadError
+from bench.peers import NobodyAcceptsError
 from bench.progress import bar, say
 from bench.servers import Options, Orders, publish_experiment, settings_of
 from bench.steady import Call, SteadyLoad
@@ -65,8 +66,8 @@ class Outage:
     killed_ns: int
     gone_ns: int
     """The control plane had ended: no lease can have begun later."""
-    back_ns: int
-    """The next one answered."""
+    restarted_ns: int
+    """The next one was about to be started: until here, nobody could have granted a lease."""
     failure: str | None
     """Why the load broke off, before whatever had not happened yet; None when every call was answered."""
     replicas_after: Sequence[int]
@@ -75,18 +76,18 @@ class Outage:
 
 @dataclass(frozen=True)
 class Replica:
-    """One replica through the outage; times from the death of the control plane, and from its return."""
+    """One replica through the outage; times from the death of the control plane."""
 
     replica: int
     calls: int
     last_treated_s: float | None
-    """When the last treated call before the return was sent."""
+    """When the last treated call before the restart was sent."""
     first_expired_s: float | None
     """When the first answer for want of a lease came."""
     treated_late: int
     """Treated calls, sent while no lease could be running."""
     returned_s: float | None
-    """From the return of the control plane to the first treated answer."""
+    """From the start of the next control plane to the first treated answer."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def happen(scenario: Scenario, state: Path) -> Outage:
 
 def _under_load(scenario: Scenario, plane: Orders, control: Running, server: Running, load: SteadyLoad) -> Outage:
     failure = None
-    killed_ns = gone_ns = back_ns = 0
+    killed_ns = gone_ns = restarted_ns = 0
     with load:
         try:
             load.wait_for_each(_treated, since_ns=0, timeout_s=PATIENCE_S)
@@ -155,16 +156,16 @@ def _under_load(scenario: Scenario, plane: Orders, control: Running, server: Run
                 load.go_on(scenario.seconds, tell)
             load.wait_for_each(_expired, since_ns=gone_ns, timeout_s=scenario.lease_s + PATIENCE_S)
             load.wait_for_each(lambda _: True, since_ns=time.monotonic_ns(), timeout_s=PATIENCE_S)
+            restarted_ns = time.monotonic_ns()
             with running(plane):
-                back_ns = time.monotonic_ns()
                 say("the control plane is back")
-                load.wait_for_each(_treated, since_ns=back_ns, timeout_s=PATIENCE_S)
+                load.wait_for_each(_treated, since_ns=restarted_ns, timeout_s=PATIENCE_S)
                 load.stop()
             load.require_no_failure()
         except LoadError as error:
             failure = str(error)
         never = time.monotonic_ns()
-    moments = killed_ns or never, gone_ns or never, back_ns or never
+    moments = killed_ns or never, gone_ns or never, restarted_ns or never
     return Outage(load.calls(), load.workers, *moments, failure, server.workers())
 
 
@@ -190,21 +191,21 @@ def judge(outage: Outage, scenario: Scenario) -> Verdict:
 
 def _replica(name: int, outage: Outage, scenario: Scenario) -> Replica:
     calls = [call for call in outage.calls if outage.replica_of[call.connection] == name]
-    without = [call for call in calls if outage.gone_ns <= call.sent_ns and call.answered_ns < outage.back_ns]
+    without = [call for call in calls if outage.gone_ns <= call.sent_ns and call.answered_ns < outage.restarted_ns]
     expired = [call for call in without if _expired(call)]
     # Exact whatever the load: no lease begins after the end of who grants it.
     end_ns = outage.gone_ns + scenario.lease_s * 1_000_000_000
     if expired:
         end_ns = min(end_ns, expired[0].answered_ns)
-    treated = [call.sent_ns for call in calls if call.treated and call.sent_ns < outage.back_ns]
-    returned = [call.answered_ns for call in calls if call.treated and call.sent_ns >= outage.back_ns]
+    treated = [call.sent_ns for call in calls if call.treated and call.sent_ns < outage.restarted_ns]
+    returned = [call.answered_ns for call in calls if call.treated and call.sent_ns >= outage.restarted_ns]
     return Replica(
         name,
         len(calls),
         last_treated_s=(max(treated) - outage.killed_ns) / 1e9 if treated else None,
         first_expired_s=(expired[0].answered_ns - outage.killed_ns) / 1e9 if expired else None,
         treated_late=sum(call.treated and call.sent_ns >= end_ns for call in without),
-        returned_s=(returned[0] - outage.back_ns) / 1e9 if returned else None,
+        returned_s=(returned[0] - outage.restarted_ns) / 1e9 if returned else None,
     )
 
 
@@ -227,7 +228,7 @@ def _broken_by(replica: Replica, scenario: Scenario) -> Iterator[str]:
     if replica.treated_late:
         yield f"{name}: {replica.treated_late} calls treated after its lease of {scenario.lease_s} s had ended"
     if replica.returned_s is None:
-        yield f"{name}: treated nobody within {PATIENCE_S:.0f} s of the control plane's return"
+        yield f"{name}: treated nobody within {PATIENCE_S:.0f} s of the next control plane's start"
 
 
 def _treated(call: Call) -> bool:
@@ -242,17 +243,17 @@ def show(verdict: Verdict, scenario: Scenario) -> None:
     """Prints the outage by replica, and whether it holds."""
     title = f"Control plane gone for {scenario.seconds:g} s, lease of {scenario.lease_s} s"
     view = Table(title=title, title_justify="left")
-    view.add_column("replica", style="bold")
+    view.add_column("replica (process)", style="bold")
     for column in ("calls", "last treated", "first LEASE_EXPIRED", "treated after lease", "treated again"):
         view.add_column(column, justify="right")
     for each in verdict.replicas:
         times = (each.last_treated_s, each.first_expired_s, each.returned_s)
         last, first, again = ("never" if time_s is None else f"{time_s:.2f} s" for time_s in times)
-        view.add_row(str(each.replica), str(each.calls), last, first, str(each.treated_late), again)
+        view.add_row(str(each.replica), f"{each.calls:,}", last, first, str(each.treated_late), again)
     console = Console(highlight=False, width=None if Console().is_terminal else 132)
     console.print(view)
-    console.print("Times from the death of the control plane; treated again: from its return.")
-    console.print(f"{verdict.calls} calls of {verdict.users} users, all answered" if not verdict.broken else "")
+    console.print("Times from the death of the control plane; treated again: from the start of the next one.")
+    console.print(f"{verdict.calls:,} calls of {verdict.users:,} users were answered.")
     for line in [*verdict.broken, *verdict.early]:
         console.print(f"does not hold: {line}", markup=False)
     if verdict.holds:
@@ -263,8 +264,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     chosen = _parse(arguments)
     scenario = Scenario(chosen.seconds, chosen.lease, chosen.replicas)
-    with tempfile.TemporaryDirectory() as state:
-        verdict = judge(happen(scenario, Path(state)), scenario)
+    try:
+        with tempfile.TemporaryDirectory() as state:
+            verdict = judge(happen(scenario, Path(state)), scenario)
+    except (ServerStartError, NobodyAcceptsError) as error:
+        say(f"error: {error}")
+        return 1
     if chosen.json:
         print(json.dumps({"scenario": asdict(scenario), **asdict(verdict), "holds": verdict.holds}, indent=2))
     else:

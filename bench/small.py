@@ -19,8 +19,8 @@ ROWS = 2000
 LABELS = ("dog", "cat", "boat")
 DOMAINS = ("pets", "travel")
 LICENCES = ("free", "paid")
-NO_EMBEDDING_EVERY = 11
-NO_DETECTIONS_EVERY = 13
+NO_EMBEDDING_EVERY = 101
+NO_DETECTIONS_EVERY = 103
 SPACE_JSON = f'{{"cosine_range":[-0.2,0.6],"dim":{DIM},"dtype":"f32","name":"small"}}'
 SPACE = _core.space_fingerprint(SPACE_JSON)
 

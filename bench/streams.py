@@ -37,9 +37,7 @@ OPTIONS = (
 class Asked:
     """Calls by number, and what came of each. Thread-safe."""
 
-    def __init__(self, wanted: int) -> None:
-        """``wanted``: answers that count."""
-        self.wanted = wanted
+    def __init__(self) -> None:
         self.arms = bytearray()
         """One byte a call: `UNANSWERED`, or one more than the assigned arm that the answer names."""
         self.outcomes: Counter[tuple[int, int]] = Counter()
@@ -48,6 +46,7 @@ class Asked:
         self.failures: list[str] = []
         """Calls that failed for another reason than the death of their worker, and answers that nobody asked for."""
         self._lock = threading.Lock()
+        self._finished = False
         self._uncounted = 0
         self._counted_until: int | None = None
 
@@ -59,7 +58,7 @@ class Asked:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Calls go on in the block, at a walking pace, and do not count towards what is wanted. Not to be nested."""
+        """Calls go on in the block, at a walking pace, and do not count. Not to be nested."""
         began = self._counted_until = self.answered
         try:
             yield
@@ -76,12 +75,16 @@ class Asked:
     @property
     def done(self) -> bool:
         """Whether nothing more is to be asked."""
-        return self.counted >= self.wanted or bool(self.failures)
+        return self._finished or bool(self.failures)
 
     @property
     def unanswered(self) -> int:
         """Calls without an answer."""
         return len(self.arms) - self.answered
+
+    def finish(self) -> None:
+        """Enough was asked."""
+        self._finished = True
 
     def take(self) -> int:
         """The number of a new call."""
@@ -107,7 +110,7 @@ class Asked:
 
 
 class Callers:
-    """So many streams at a time, each opened anew when it ends, until enough is answered."""
+    """So many streams at a time, each opened anew when it ends, until enough was asked."""
 
     def __init__(self, port: int, mix: Mix, asked: Asked, streams: int) -> None:
         self._port = port
@@ -141,7 +144,7 @@ class _Stream:
         self._ended = False
 
     def run(self, channel: grpc.Channel) -> None:
-        """Until it has made its calls, enough is answered, or its worker is gone."""
+        """Until it has made its calls, enough was asked, or its worker is gone."""
         method: Any = channel.stream_stream(STREAM, response_deserializer=rerank_pb2.RerankResponse.FromString)
         try:
             for answer in method(self._requests(), timeout=STREAM_TIMEOUT_S, wait_for_ready=True):

@@ -104,7 +104,7 @@ TARGETS: tuple[Target, ...] = (
     Target("core_10m_over_10k", "core call p50, 10 M rows over 10 k rows", "x", Better.LOWER, 3.0, 2.0),
     Target("open_10m_ms", "open of a 10 M-row generation", "ms", Better.LOWER, 100.0, 20.0),
     Target("plan_push_ms", "plan push to 10 replicas, p99", "ms", Better.LOWER, 1000.0, 100.0),
-    Target("kill_all_acked_ms", "kill, from the call to all 10 replicas' word, p99", "ms", Better.LOWER, 1000.0, 100.0),
+    Target("kill_all_acked_ms", "kill of 10 replicas, from call to answer, p99", "ms", Better.LOWER, 1000.0, 100.0),
 )
 
 KEYS: tuple[str, ...] = tuple(dict.fromkeys(target.key for target in TARGETS))

@@ -1,4 +1,4 @@
-"""The control plane dies under load and comes back, on a short lease and by the program's own code. Times are not judged."""
+"""The control plane dies under load and comes back, on a short lease, by the program's own code. No time is judged."""
 
 from pathlib import Path
 

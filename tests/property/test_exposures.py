@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ra_guard.logs.columns import COUNTS_SCHEMA, FEEDBACK_SCHEMA, RunCounts, counts_table, plans_table
 from ra_guard.logs.exposures import Arm, Exposures, exposures
@@ -55,13 +55,17 @@ calls = st.builds(
     key=st.sampled_from([KEY, KEY, KEY, OTHER]),
     revision=st.sampled_from([1, 2, 3, 9]),
 )
+AGES_S = (0, 1, 9, 10, 11, 99, 100, 101, 400)
+"""Around both windows, so that their edges are met."""
 events = st.builds(
-    Event,
+    lambda event_id, request_id, kind, late_s, ago_s: Event(
+        event_id, request_id, kind, NOW_S - ago_s - late_s, NOW_S - ago_s
+    ),
     event_id=st.sampled_from("123456"),
     request_id=st.sampled_from("abcdefg"),
     kind=st.sampled_from(["click", "rating"]),
-    occurred_s=st.integers(NOW_S - 400, NOW_S),
-    received_s=st.integers(NOW_S - 400, NOW_S),
+    late_s=st.sampled_from(AGES_S),
+    ago_s=st.sampled_from(AGES_S),
 )
 
 
@@ -166,6 +170,8 @@ def fate(event: Event, answers: dict[tuple[str, str], Call]) -> tuple[str, Call 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(calls, min_size=1, max_size=25), st.lists(events, max_size=25))
+@example([Call("a", "u", NOW_S, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 20, NOW_S - 10)])
+@example([Call("a", "u", NOW_S, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 11, NOW_S - 11)])
 def test_feedback_is_joined_as_the_reference_does(logged: list[Call], received: list[Event]) -> None:
     answers = last_answers(logged)
     first: dict[str, Event] = {}

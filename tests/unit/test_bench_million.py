@@ -33,7 +33,7 @@ fates = st.lists(
 
 def run_of(lived: list[Fate], runs: int = 2) -> Run:
     """What a log without fault makes of those calls, over several lives of a writer."""
-    asked, sealed = Asked(len(lived)), Sealed(times=bytearray(len(lived)), arms=bytearray(len(lived)))
+    asked, sealed = Asked(), Sealed(times=bytearray(len(lived)), arms=bytearray(len(lived)))
     offered: dict[str, Counter[str]] = {}
     for number, (arm, is_offered, is_sealed, is_answered) in enumerate(lived):
         name = f"0-{number % runs}"

@@ -69,7 +69,7 @@ def test_treatment_beyond_the_lease_does_not_hold(end_ns: int) -> None:
     assert not [line for line in verdict.broken if "replica 22" in line]
 
 
-def test_treatment_again_before_the_return_does_not_hold() -> None:
+def test_treatment_again_before_the_restart_does_not_hold() -> None:
     """Within ten seconds of the end, but after the replica itself had said that its lease was over."""
     stray = call(0, 0, KILLED + 9 * SECOND, wire.REASON_UNSPECIFIED)
     outage = honest((KILLED + 8 * SECOND + SECOND // 2, KILLED + 9 * SECOND), (BACK, BACK), SECOND // 4)

@@ -114,6 +114,8 @@ def test_the_record_has_exactly_the_agreed_keys() -> None:
         "two_workers_over_one",
         "core_10m_over_10k",
         "open_10m_ms",
+        "plan_push_ms",
+        "kill_all_acked_ms",
     )
 
 

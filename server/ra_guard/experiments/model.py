@@ -179,7 +179,7 @@ class Experiment:
             raise StageSkipped(
                 found=f"a ramp from {percent(self.ramp_bp)} to {percent(ramp_bp)}",
                 wanted=f"{percent(climbed[0].ramp_bp)}, the next stage",
-                cure="ramp to that first, or say that stages are to be skipped",
+                cure="ramp to that first, or pass over stages openly with --skip-stages",
             )
         # Skipping over a stage is no way around its approval.
         for stage in climbed:
@@ -187,7 +187,7 @@ class Experiment:
                 raise ApprovalMissing(
                     found=f"stage {percent(stage.ramp_bp)} not approved in epoch {self.epoch}",
                     wanted="an approval",
-                    cure=f"ra-guard experiment approve {stage.percent:g}%",
+                    cure=f"ra-guard experiment approve {self.key} {stage.percent:g}%",
                 )
         return self._next(ramp_bp=ramp_bp, widest_bp=max(self.widest_bp, ramp_bp), stage_since=at)
 
