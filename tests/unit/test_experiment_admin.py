@@ -20,7 +20,7 @@ from ra_guard.experiments.definition import template
 from ra_guard.experiments.model import Pace
 from ra_guard.experiments.plane import LEDGER_LINES
 from ra_guard.rpc.auth import REQUIRED, Role
-from ra_guard.rpc.control_server import SERVICE
+from ra_guard.rpc.control_server import SERVICE, THREADS
 from ra_guard.rpc.experiment_admin import ExperimentAdmin
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2, rerank_pb2
@@ -210,6 +210,26 @@ def test_a_kill_that_is_not_stored_says_so_and_halts(
     control.store.refusal = None
     control.lead()
     eventually(lambda: all(engine.plan_revision() == 2 for engine in engines))
+
+
+def test_a_kill_waits_for_no_other_call(client: ExperimentClient, control: Instance, server: Served) -> None:
+    release, under_way = threading.Event(), threading.Semaphore(0)
+
+    def busy(_: str) -> None:
+        under_way.release()
+        release.wait(PATIENCE_S)
+
+    control.plane.preview = busy  # type: ignore[method-assign,assignment]
+    with grpc.insecure_channel(server.address) as channel:
+        preview: Any = channel.unary_unary(f"/{SERVICE}/Preview")
+        calls = [preview.future(b"", timeout=PATIENCE_S) for _ in range(2 * THREADS)]
+        for _ in range(THREADS):
+            assert under_way.acquire(timeout=PATIENCE_S)
+        assert client.kill(wire.KillRequest(key=KEY, **SIGNED)).experiment.plan.killed
+        assert client.roll_back(wire.RollBackRequest(key=KEY, **SIGNED)).experiment.rolled_back
+        release.set()
+        for call in calls:
+            call.exception()
 
 
 def test_calls_go_to_the_instance_that_holds_the_lease(server: Served, tmp_path: Path, clock: Clock) -> None:

@@ -79,7 +79,7 @@ def test_ramp_down_needs_neither_order_nor_approval() -> None:
 def test_a_stage_that_nobody_approved() -> None:
     with pytest.raises(errors.ApprovalMissing) as refused:
         new().ramp(100, Pace.BY_STAGE, START)
-    assert "approve 1%" in refused.value.cure
+    assert "approve ra_guard_enhancement 1%" in refused.value.cure
 
 
 def test_skipping_is_no_way_around_an_approval() -> None:

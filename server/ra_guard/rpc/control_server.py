@@ -25,6 +25,8 @@ from ra_guard.v1 import experiment_pb2 as wire
 SERVICE: Final = "ra_guard.v1.ExperimentAdmin"
 THREADS: Final = 32
 """Changes and reads under way at a time; a change holds its thread until the replicas have heard."""
+STOPS: Final = frozenset({"Kill", "RollBack"})
+"""Have threads of their own: a kill waits for no other call."""
 MAX_MESSAGE_BYTES: Final = 1 << 20
 STREAM_END_S: Final = 1.0
 
@@ -137,6 +139,7 @@ class ControlServer:
         self._authoriser = authoriser
         self._report = report
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
+        self._stop_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="control-stop")
         self._streams = WatchStreams(plane)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -171,7 +174,8 @@ class ControlServer:
         """Ends streams and calls: replicas go on to another instance, or come back."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(STREAM_END_S)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._stop_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         descriptor = wire.DESCRIPTOR.services_by_name["ExperimentAdmin"]
@@ -188,12 +192,13 @@ class ControlServer:
 
     def _answering(self, method: str) -> Any:
         behave = self._admin.method(method)
+        threads = self._stop_threads if method in STOPS else self._threads
 
         async def handle(request: Message, context: Context) -> Message:
             try:
                 principal = self._authoriser.admit(method, _metadata(context))
                 loop = asyncio.get_running_loop()
-                answered: Message = await loop.run_in_executor(self._threads, behave, request, principal)
+                answered: Message = await loop.run_in_executor(threads, behave, request, principal)
             except Exception as error:
                 await self._abort(error, context)
                 raise
