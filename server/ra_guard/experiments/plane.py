@@ -303,7 +303,10 @@ class ControlPlane:
         if not self.leads():
             return
         for key, (transition, author) in list(self._unstored.items()):
-            self._change(key, transition, author, None)
+            try:
+                self._change(key, transition, author, None)
+            except ExperimentError as error:  # the others are tried all the same
+                self._report(error)
 
     def _remember_replicas(self) -> None:
         lease = self.writer()
