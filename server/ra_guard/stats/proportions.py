@@ -14,17 +14,19 @@ here is an interval, and every minimum is the only one.
 
 import math
 from dataclasses import dataclass
+from math import lgamma
 from typing import Final
 
 from scipy import optimize
 
 from ra_guard.stats.errors import OutOfRange
-from ra_guard.stats.inputs import count, finite, positive, probability
-from ra_guard.stats.mixtures import beta_spread, log_beta_binomial_mixture
+from ra_guard.stats.inputs import count, finite, probability
+from ra_guard.stats.mixtures import best_rho
 from ra_guard.stats.outcome import Alternative, Effect, Insufficient, Interval, Lack
 
 _EDGE: Final = 1e-12
 """How near to 0 and 1 a chance is looked for; nearer, the evidence is either infinite or none."""
+_LEAST_STRENGTH: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ def rate_interval(seen: Trials, *, trials_opt: float, alpha: float = 0.05) -> In
     OutOfRange, NotFinite.
     """
     threshold = -math.log(probability("alpha", alpha))
-    positive("trials_opt", trials_opt)
+    strength = _strength(trials_opt, alpha)
     if not seen.trials:
         return Insufficient(Lack.TOO_FEW, "no trials", "1 or more")
     rate = seen.events / seen.trials
 
     def excess(p: float) -> float:
-        return _log_mixture(seen, p, trials_opt, alpha) - threshold
+        return _log_mixture(seen, p, strength) - threshold
 
     low = 0.0 if rate <= _EDGE or excess(_EDGE) < 0 else float(optimize.brentq(excess, _EDGE, rate))
     high = 1.0 if rate >= 1 - _EDGE or excess(1 - _EDGE) < 0 else float(optimize.brentq(excess, rate, 1 - _EDGE))
@@ -83,8 +85,8 @@ def difference(
     choose it before the data. Reference: the module's. Insufficient without a trial in an arm. Raises OutOfRange for a
     null outside (-1, 1), NotFinite.
     """
-    positive("trials_opt", trials_opt)
     threshold = -math.log(probability("alpha", alpha))
+    strength = _strength(trials_opt, alpha)
     if not -1 < finite("null", null) < 1:
         raise OutOfRange(found=f"null = {null}", wanted="-1 to 1", cure="give a difference of probabilities")
     if not control.trials or not treatment.trials:
@@ -95,7 +97,7 @@ def difference(
         """Of the least refuted pair (p, p + delta)."""
 
         def evidence(p: float) -> float:
-            return _log_mixture(control, p, trials_opt, alpha) + _log_mixture(treatment, p + delta, trials_opt, alpha)
+            return _log_mixture(control, p, strength) + _log_mixture(treatment, p + delta, strength)
 
         ends = max(0.0, -delta), min(1.0, 1.0 - delta)
         return float(optimize.minimize_scalar(evidence, bounds=ends, method="bounded", options={"xatol": 1e-9}).fun)
@@ -114,7 +116,16 @@ def difference(
     return Effect(estimate, Interval(low, high), math.exp(min(0.0, -against)), alpha, null, alternative)
 
 
-def _log_mixture(seen: Trials, p: float, trials_opt: float, alpha: float) -> float:
+def _strength(trials_opt: float, alpha: float) -> float:
+    """K: how many trials the prior counts for, as `mixtures.beta_spread` has it."""
+    return max(best_rho(trials_opt, alpha) - 1, _LEAST_STRENGTH)
+
+
+def _log_mixture(seen: Trials, p: float, strength: float) -> float:
+    """`mixtures.log_beta_binomial_mixture` for one chance, with the library's scalar functions: it is called often."""
     inside = min(max(p, _EDGE), 1 - _EDGE)
-    spread = beta_spread(inside, trials_opt, alpha)
-    return float(log_beta_binomial_mixture(seen.events, seen.trials, inside, spread))
+    a, b = inside * strength, (1 - inside) * strength
+    others = seen.trials - seen.events
+    mixture = lgamma(a + seen.events) - lgamma(a) + lgamma(b + others) - lgamma(b)
+    mixture -= lgamma(strength + seen.trials) - lgamma(strength)
+    return mixture - seen.events * math.log(inside) - others * math.log1p(-inside)
