@@ -74,9 +74,7 @@ def test_a_sequence_of_lifts_is_growthbooks() -> None:
 @pytest.mark.parametrize("null", [-0.3, 0.0, 0.21])
 def test_the_p_value_rejects_exactly_what_the_interval_excludes(alternative: Alternative, null: float) -> None:
     control, treatment = ArmEstimate(1.0, 4.0, 5_000), ArmEstimate(1.2, 5.0, 4_000)
-    found = shown(
-        anytime.difference(control, treatment, users_opt=5_000, alternative=alternative, null=null)
-    )
+    found = shown(anytime.difference(control, treatment, users_opt=5_000, alternative=alternative, null=null))
     assert found.rejects is (null not in found.interval)
     edge = found.interval.high if alternative is Alternative.LESS else found.interval.low
     at_edge = anytime.difference(control, treatment, users_opt=5_000, alternative=alternative, null=edge)
@@ -89,9 +87,7 @@ def test_a_sequence_is_wider_than_one_look_and_one_sided_is_tighter() -> None:
     always = shown(anytime.difference(control, treatment, users_opt=10_000))
     ratio = (always.interval.high - always.interval.low) / (once.interval.high - once.interval.low)
     assert 1.4 < ratio < 1.8
-    margin = shown(
-        anytime.noninferiority(control, treatment, margin=0.5, better=Better.LOWER, users_opt=10_000)
-    )
+    margin = shown(anytime.noninferiority(control, treatment, margin=0.5, better=Better.LOWER, users_opt=10_000))
     assert margin.rejects
     assert margin.interval.high < always.interval.high
 
@@ -151,7 +147,9 @@ def test_a_difference_of_rates_refutes_what_no_pair_of_rates_explains() -> None:
     differences = (rates - rates[:, None])[kept]
     assert (found.interval.low, found.interval.high) == pytest.approx((differences.min(), differences.max()), abs=1e-4)
     assert found.rejects
-    assert found.p_value == pytest.approx(math.exp(-min(np.diag(one + other[:, None])[0], (one + other).min())), rel=0.01)
+    assert found.p_value == pytest.approx(
+        math.exp(-min(np.diag(one + other[:, None])[0], (one + other).min())), rel=0.01
+    )
 
 
 def test_a_margin_on_error_rates_and_its_directions() -> None:

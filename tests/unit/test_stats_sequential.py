@@ -72,9 +72,7 @@ def test_overrun_spends_what_is_left_and_uses_the_information_that_came() -> Non
 
 
 def test_an_early_end_spends_what_is_left() -> None:
-    early = bounds(
-        [0.3, 0.7], family=Family.OBRIEN_FLEMING, alpha=0.05, sides=Sides.TWO, spending_time=[0.3, 1.0]
-    )
+    early = bounds([0.3, 0.7], family=Family.OBRIEN_FLEMING, alpha=0.05, sides=Sides.TWO, spending_time=[0.3, 1.0])
     assert sum(crossing_probabilities(early.information, early.z, sides=Sides.TWO)) == pytest.approx(0.05, abs=1e-9)
     assert bounds([0.3, 0.7], family=Family.OBRIEN_FLEMING, alpha=0.05, sides=Sides.TWO).spent[-1] < 0.02
 
@@ -126,7 +124,9 @@ def test_gamma_zero_is_linear_and_defaults_are_stated() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     def of(information: list[float], family: Family = Family.POWER, **more: float) -> None:
-        bounds(information, family=family, alpha=more.pop("alpha", 0.05), sides=Sides.TWO, gamma=more.pop("gamma", None))
+        bounds(
+            information, family=family, alpha=more.pop("alpha", 0.05), sides=Sides.TWO, gamma=more.pop("gamma", None)
+        )
 
     for information in ([], [0.0, 1.0], [-0.5, 1.0]):
         with pytest.raises(OutOfRange):

@@ -184,17 +184,20 @@ def relative_estimate(control: Arm, treatment: Arm) -> RelativeEstimate | Insuff
         return control
     if isinstance(treatment, Insufficient):
         return treatment
-    base = abs(control.value)
-    if base <= BASELINE_STANDARD_ERRORS * math.sqrt(control.squared_error):
-        return Insufficient(
-            Lack.BASELINE_NEAR_ZERO,
-            f"baseline {control.value:.6g} with standard error {math.sqrt(control.squared_error):.3g}",
-            f"a baseline more than {BASELINE_STANDARD_ERRORS:g} standard errors from 0",
-        )
-    errors = (
-        control.squared_error * treatment.value**2 / base**4,
-        treatment.squared_error / base**2,
+    base, error = abs(control.value), math.sqrt(control.squared_error)
+    near_zero = Insufficient(
+        Lack.BASELINE_NEAR_ZERO,
+        f"baseline {control.value:.6g} with standard error {error:.3g}",
+        f"a baseline more than {BASELINE_STANDARD_ERRORS:g} standard errors from 0",
     )
+    if base <= BASELINE_STANDARD_ERRORS * error:
+        return near_zero
+    # By products, which overflow to infinity where powers raise: beside a baseline that is zero but for rounding, a
+    # lift has no finite size.
+    ratio = treatment.value / base
+    errors = (control.squared_error / base / base * ratio * ratio, treatment.squared_error / base / base)
+    if not math.isfinite(ratio + sum(errors)):
+        return near_zero
     return RelativeEstimate((treatment.value - control.value) / base, errors, (control, treatment))
 
 

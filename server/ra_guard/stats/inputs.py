@@ -10,6 +10,7 @@ from ra_guard.stats.errors import NotFinite, OutOfRange, WrongShape
 
 Floats = npt.NDArray[np.float64]
 Values = Sequence[float] | npt.NDArray[np.floating] | npt.NDArray[np.integer]
+Numbers = float | npt.NDArray[np.floating] | npt.NDArray[np.integer]
 Labels = Sequence[int] | npt.NDArray[np.integer]
 
 

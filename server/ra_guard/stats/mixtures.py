@@ -17,7 +17,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import betainc, betaln, log_ndtr
 
-from ra_guard.stats.inputs import Floats, positive, probability
+from ra_guard.stats.inputs import Floats, Numbers, positive, probability
 
 _LEAST_SPREAD: Final = 1e-3
 """The flattest beta prior, where v_opt asks for one that does not exist."""
@@ -33,12 +33,12 @@ def best_rho(v_opt: float, alpha: float) -> float:
     return positive("v_opt", v_opt) / (budget + math.log1p(budget))
 
 
-def log_normal_mixture(s: Floats | float, v: Floats | float, rho: float) -> Floats:
+def log_normal_mixture(s: Numbers, v: Numbers, rho: float) -> Floats:
     """Two-sided: drifts averaged over a normal with mean 0 and variance 1 / rho. Null: the drift is 0."""
     return np.asarray(0.5 * np.log(rho / (v + rho)) + np.square(s) / (2 * (v + rho)))
 
 
-def log_one_sided_normal_mixture(s: Floats | float, v: Floats | float, rho: float) -> Floats:
+def log_one_sided_normal_mixture(s: Numbers, v: Numbers, rho: float) -> Floats:
     """One-sided: drifts averaged over the upper half of that normal. Null: the drift is 0 or less."""
     return np.asarray(math.log(2) + log_normal_mixture(s, v, rho) + log_ndtr(s / np.sqrt(v + rho)))
 
@@ -63,7 +63,7 @@ def one_sided_normal_mixture_bound(v: float, alpha: float, rho: float) -> float:
     return float(optimize.brentq(excess, low, high, xtol=1e-12 * high, rtol=1e-14))
 
 
-def beta_spread(p: Floats | float, n_opt: float, alpha: float) -> Floats:
+def beta_spread(p: Numbers, n_opt: float, alpha: float) -> Floats:
     """The parameter r of the beta-binomial mixtures that is tightest near ``n_opt`` Bernoulli(p) trials.
 
     For a one-sided mixture pass 2 * alpha.
@@ -72,7 +72,7 @@ def beta_spread(p: Floats | float, n_opt: float, alpha: float) -> Floats:
     return np.maximum(unit * (best_rho(n_opt, alpha) - 1), _LEAST_SPREAD * unit)
 
 
-def log_beta_binomial_mixture(successes: Floats | float, trials: float, p: Floats | float, r: Floats | float) -> Floats:
+def log_beta_binomial_mixture(successes: Numbers, trials: Numbers, p: Numbers, r: Numbers) -> Floats:
     """Two-sided, for Bernoulli trials. Null: the chance of success is p, given the past.
 
     Chances are averaged over Beta(r / (1 - p), r / p), which has mean p. Counts may be fractional, for counts that
@@ -82,9 +82,7 @@ def log_beta_binomial_mixture(successes: Floats | float, trials: float, p: Float
     return np.asarray(_likelihood(successes, trials, p) + betaln(b + trials - successes, a + successes) - betaln(b, a))
 
 
-def log_one_sided_beta_binomial_mixture(
-    successes: Floats | float, trials: float, p: Floats | float, r: Floats | float
-) -> Floats:
+def log_one_sided_beta_binomial_mixture(successes: Numbers, trials: Numbers, p: Numbers, r: Numbers) -> Floats:
     """One-sided: the same average over chances above p only. Null: the chance of success is p or less, given the past.
 
     Grows in ``successes``.
@@ -104,6 +102,6 @@ def log_one_sided_beta_binomial_mixture(
     return np.asarray(np.where(above > _UNDERFLOW, body, tail) - prior)
 
 
-def _likelihood(successes: Floats | float, trials: float, p: Floats | float) -> Floats:
+def _likelihood(successes: Numbers, trials: Numbers, p: Numbers) -> Floats:
     events = np.asarray(successes, dtype=np.float64)
     return np.asarray(-events * np.log(p) - (trials - events) * np.log1p(-np.asarray(p)))

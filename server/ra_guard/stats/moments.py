@@ -68,10 +68,12 @@ class Moments:
         if first.size == 0:
             return cls.empty(len(columns))
         rows = np.stack([first, *others])
-        means = rows.mean(axis=1)
-        deviations = rows - means[:, np.newaxis]
-        # The mean is rounded; its error is taken out once, so that n * error**2 does not remain (Chan et al.).
-        scatter = deviations @ deviations.T - np.outer(deviations.sum(axis=1), deviations.sum(axis=1)) / first.size
+        with np.errstate(over="ignore", invalid="ignore"):  # the constructor refuses what is not finite
+            means = rows.mean(axis=1)
+            deviations = rows - means[:, np.newaxis]
+            # The mean is rounded; its error is taken out once, so that n * error**2 does not remain (Chan et al.).
+            rounded = deviations.sum(axis=1)
+            scatter = deviations @ deviations.T - np.outer(rounded, rounded) / first.size
         return cls._rounded(first.size, means, scatter)
 
     @classmethod
@@ -88,7 +90,8 @@ class Moments:
         vector("products", raw.ravel())
         if count("n", n) == 0:
             return cls.empty(total.size)
-        scatter = raw - np.outer(total, total) / n
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter = raw - np.outer(total, total) / n
         if (np.diag(scatter) < -_ROUNDING * np.diag(raw)).any():
             raise OutOfRange(
                 found=f"sums {total.tolist()} and squares {np.diag(raw).tolist()} of {n} users",
@@ -110,7 +113,8 @@ class Moments:
         n = self.n + other.n
         mine, theirs = np.array(self.means), np.array(other.means)
         step = theirs - mine
-        scatter = np.array(self.scatter) + np.array(other.scatter) + np.outer(step, step) * (self.n * other.n / n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter = np.array(self.scatter) + np.array(other.scatter) + np.outer(step, step) * (self.n * other.n / n)
         return Moments._rounded(n, mine + step * (other.n / n), scatter)
 
     def variance(self, column: int) -> float:
