@@ -74,20 +74,20 @@ def slow_requests(generator: np.random.Generator) -> tuple[Arm, Arm]:
     return control, treatment
 
 
-@pytest.mark.parametrize("compare", [effects.difference, effects.lift])
 @pytest.mark.parametrize(
-    ("arms", "experiments"), [(means, 2_000), (ratios, 2_000), (adjusted, 2_000), (slow_requests, 1_500)]
+    ("arms", "experiments"), [(means, 2_000), (ratios, 1_500), (adjusted, 2_000), (slow_requests, 1_000)]
 )
 def test_p_values_are_uniform_and_intervals_cover_under_the_null(
     arms: Callable[[np.random.Generator], tuple[Arm, Arm]],
     experiments: int,
-    compare: Callable[[Arm, Arm], Effect | Insufficient],
 ) -> None:
     generator = np.random.default_rng(11)
-    found = [shown(compare(*arms(generator))) for _ in range(experiments)]
-    assert stats.kstest([each.p_value for each in found], "uniform").pvalue > 1e-3
-    covered = np.mean([0 in each.interval for each in found])
-    assert abs(covered - (1 - ALPHA)) < error_of(ALPHA, experiments)
+    pairs = [arms(generator) for _ in range(experiments)]
+    for compare in (effects.difference, effects.lift):
+        found = [shown(compare(*pair)) for pair in pairs]
+        assert stats.kstest([each.p_value for each in found], "uniform").pvalue > 1e-3
+        covered = np.mean([0 in each.interval for each in found])
+        assert abs(covered - (1 - ALPHA)) < error_of(ALPHA, experiments)
 
 
 def test_intervals_cover_an_effect_that_is_there() -> None:
@@ -190,7 +190,7 @@ def test_anytime_differences_of_rates_cover_at_every_step(rates: tuple[float, fl
 @pytest.mark.parametrize("rounded", [False, True])
 def test_anytime_intervals_of_a_quantile_difference_cover_at_every_look(rounded: bool) -> None:  # noqa: FBT001
     generator = np.random.default_rng(18)
-    experiments, shift = 300, 100.0
+    experiments, shift = 200, 100.0
     looks = range(80, 801, 80)
     missed = 0
     for _ in range(experiments):

@@ -12,6 +12,7 @@ from ra_guard.stats.outcome import Alternative, Better, Effect, Insufficient, In
 from ra_guard.stats.proportions import Trials, rate_interval
 from ra_guard.stats.quantile_tests import equality_p_value, first_of_user, sample
 from ra_guard.stats.quantiles import DesignEffect, design_effect, least_requests, quantile_of
+from scipy import stats
 
 NAN = math.nan
 
@@ -55,6 +56,28 @@ def test_one_sided_evidence_is_finite_and_grows_where_the_beta_function_underflo
     evidence = mixtures.log_one_sided_beta_binomial_mixture(np.arange(trials + 1), trials, p, 5.0)
     assert np.isfinite(evidence).all()
     assert (np.diff(evidence) > 0).all()
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.95])
+@pytest.mark.parametrize("trials", [1, 40, 5_000])
+def test_under_the_null_a_bernoulli_mixture_is_worth_one(p: float, trials: int) -> None:
+    # What makes it a test: its expectation, here summed over every outcome, is what one started with.
+    successes = np.arange(trials + 1)
+    log_chance = stats.binom.logpmf(successes, trials, p)
+    for opt in (1.0, 1_000.0):
+        spread = mixtures.beta_spread(p, opt, 0.05)
+        for mixture in (mixtures.log_beta_binomial_mixture, mixtures.log_one_sided_beta_binomial_mixture):
+            worth = np.exp(log_chance + mixture(successes, trials, p, spread)).sum()
+            assert worth == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("v", [0.1, 100.0, 1e6])
+def test_under_the_null_a_normal_mixture_is_worth_one(v: float) -> None:
+    rho = mixtures.best_rho(100, 0.05)
+    s = np.linspace(-12, 12, 100_001) * math.sqrt(v + v * v / rho)
+    log_density = stats.norm.logpdf(s, scale=math.sqrt(v))
+    for mixture in (mixtures.log_normal_mixture, mixtures.log_one_sided_normal_mixture):
+        assert np.trapezoid(np.exp(log_density + mixture(s, v, rho)), s) == pytest.approx(1, rel=1e-3)
 
 
 # Means

@@ -126,8 +126,17 @@ def test_fewer_than_two_users_are_insufficient(users: list[float]) -> None:
 
 
 def test_what_never_varies_or_is_divided_by_nothing_is_insufficient() -> None:
-    constant = Moments.of(np.full(10, 0.1))
-    assert lack_of(effects.difference(mean_of(constant), mean_of(constant))) is Lack.NO_VARIANCE
+    # Numbers that no double holds: the means of 7 and of 13 of them differ from the number itself by rounding.
+    constant = [Moments.of(np.full(n, 0.1)) + Moments.of(np.full(n + 4, 0.1)) for n in (7, 13)]
+    assert lack_of(effects.difference(mean_of(constant[0]), mean_of(constant[1]))) is Lack.NO_VARIANCE
+    summed = Moments.of_sums(7, [7 * 0.1], [[7 * 0.1**2]])
+    assert lack_of(effects.difference(mean_of(summed), mean_of(constant[1]))) is Lack.NO_VARIANCE
+    whole = np.random.default_rng(8).normal(0.3, 1, (2, 50))
+    proportional = [ratio_of(Moments.of(0.1 * each, each)) for each in whole + 5]
+    assert lack_of(effects.difference(*proportional)) is Lack.NO_VARIANCE
+    explained = cuped(*(Moments.of(0.1 * each, each) for each in whole))
+    assert not isinstance(explained, Insufficient)
+    assert lack_of(effects.difference(explained.control, explained.treatment)) is Lack.NO_VARIANCE
     around_zero = Moments.of([-1.0, 1.0, 0.5, -0.4])
     assert lack_of(effects.lift(mean_of(around_zero), mean_of(CONTROL))) is Lack.BASELINE_NEAR_ZERO
     zeros = Moments.of(np.zeros(10))

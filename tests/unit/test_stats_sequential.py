@@ -108,6 +108,9 @@ def test_the_first_crossing_is_found_and_the_repeated_interval_agrees() -> None:
     assert 0 not in two.repeated_interval(1, -3.1, 1.0)
     assert 0 in two.repeated_interval(0, 4.0, 1.0)
     assert one.repeated_interval(1, 3.1, 1.0).high == math.inf
+    for look in (-1, 4):
+        with pytest.raises(OutOfRange):
+            two.repeated_interval(look, 0.0, 1.0)
     with pytest.raises(WrongShape):
         two.first_crossing([0.0] * 5)
     with pytest.raises(NotFinite):

@@ -20,6 +20,7 @@ from ra_guard.stats.outcome import Alternative, Better, Effect, Insufficient, In
 BASELINE_STANDARD_ERRORS = 3.0
 """A relative lift is estimated only where the baseline is this far from zero: nearer, the delta method's linear step
 around it says nothing."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def ratio_of(arm: Moments) -> Arm:
     if denominator == 0:
         return Insufficient(Lack.DENOMINATOR_ZERO, "a denominator that totals 0", "something to divide by")
     ratio = numerator / denominator
-    linear = arm.variance(0) - 2 * ratio * arm.covariance(0, 1) + ratio**2 * arm.variance(1)
-    return ArmEstimate(ratio, max(linear, 0.0) / denominator**2, arm.n)
+    return ArmEstimate(ratio, _residual_variance(arm, ratio) / denominator**2, arm.n)
 
 
 def cuped(control: Moments, treatment: Moments) -> CupedArms | Insufficient:
@@ -98,8 +98,8 @@ def cuped(control: Moments, treatment: Moments) -> CupedArms | Insufficient:
     centre = (control + treatment).means[1]
 
     def adjusted(arm: Moments) -> ArmEstimate:
-        variance = arm.variance(0) - 2 * theta * arm.covariance(0, 1) + theta**2 * arm.variance(1)
-        return ArmEstimate(arm.means[0] - theta * (arm.means[1] - centre), max(variance, 0.0), arm.n)
+        value = arm.means[0] - theta * (arm.means[1] - centre)
+        return ArmEstimate(value, _residual_variance(arm, theta), arm.n)
 
     return CupedArms(adjusted(control), adjusted(treatment), theta)
 
@@ -238,6 +238,13 @@ def no_variance(arms: tuple[ArmEstimate, ArmEstimate]) -> Insufficient:
     return Insufficient(
         Lack.NO_VARIANCE, f"all users at {control.value:.6g} and at {treatment.value:.6g}", "a metric that varies"
     )
+
+
+def _residual_variance(arm: Moments, slope: float) -> float:
+    """Of first - slope * second; zero where only rounding is left of it, which must not pass for a small variance."""
+    parts = arm.variance(0), slope**2 * arm.variance(1)
+    variance = sum(parts) - 2 * slope * arm.covariance(0, 1)
+    return variance if variance > _ROUNDING * sum(parts) else 0.0
 
 
 def _too_few(arm: Moments) -> Insufficient:

@@ -21,7 +21,8 @@ from ra_guard.stats.inputs import Floats, Numbers, positive, probability
 
 _LEAST_SPREAD: Final = 1e-3
 """The flattest beta prior, where v_opt asks for one that does not exist."""
-_UNDERFLOW: Final = 1e-290
+_FAR: Final = 600.0
+"""Where the share of an average on one side of the null is 0 or 1 for a double."""
 
 
 def best_rho(v_opt: float, alpha: float) -> float:
@@ -89,17 +90,20 @@ def log_one_sided_beta_binomial_mixture(successes: Numbers, trials: Numbers, p: 
     """
     p = np.asarray(p)
     a, b = r / (1 - p), r / p
-    prior = np.log(betainc(b, a, 1 - p))
-    success, failure = a + successes, b + trials - successes
-    above = betainc(failure, success, 1 - p)
-    # Where few succeed the share above p underflows while the rest grows without limit, and only their product is of
-    # ordinary size. There the leading term of the incomplete beta function, in which the powers cancel, is a lower
-    # bound: the terms of its series fall at least as fast as they do in the geometric series taken instead.
-    ratio = (1 - p) * np.minimum((failure + success) / (failure + 1), 1.0)
+    two_sided = log_beta_binomial_mixture(successes, trials, p, r)
+    success, failure = (np.broadcast_to(each, two_sided.shape) for each in (a + successes, b + trials - successes))
+    below = np.broadcast_to(1 - p, two_sided.shape)
+    # The share of the average above p: one, to all digits, far above it. Far below it underflows while the other
+    # factor grows without limit, and only their product is of ordinary size. There the leading term of the incomplete
+    # beta function, in which the powers cancel, is a lower bound: the terms of its series are at least those of the
+    # geometric series taken instead.
+    near = two_sided < _FAR
+    share = np.ones(two_sided.shape)
+    share[near] = betainc(failure[near], success[near], below[near])
+    ratio = below * np.minimum((failure + success) / (failure + 1), 1.0)
     tail = a * np.log(p) + b * np.log1p(-p) - betaln(b, a) - np.log(failure) - np.log1p(-ratio)
-    with np.errstate(divide="ignore"):
-        body = log_beta_binomial_mixture(successes, trials, p, r) + np.log(above)
-    return np.asarray(np.where(above > _UNDERFLOW, body, tail) - prior)
+    is_tail = ~near & (success < p * (success + failure))
+    return np.asarray(np.where(is_tail, tail, two_sided + np.log(share)) - np.log(betainc(b, a, 1 - p)))
 
 
 def _likelihood(successes: Numbers, trials: Numbers, p: Numbers) -> Floats:

@@ -23,6 +23,8 @@ from ra_guard.stats.inputs import Floats, Labels, Values, count, labels, same_le
 
 _ROUNDING = 1e-9
 """How far below zero a sum of squares may come out, relative to the raw sum, and still be rounding."""
+_LOST = 1e-14
+"""Below this share of the raw sum of squares nothing is left of a spread but rounding."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Moments:
             # The mean is rounded; its error is taken out once, so that n * error**2 does not remain (Chan et al.).
             rounded = deviations.sum(axis=1)
             scatter = deviations @ deviations.T - np.outer(rounded, rounded) / first.size
+        # A constant has no spread, and rounding must not give it one that a test would divide by.
+        constant = rows.min(axis=1) == rows.max(axis=1)
+        means[constant] = rows[constant, 0]
+        scatter[constant, :] = scatter[:, constant] = 0.0
         return cls._rounded(first.size, means, scatter)
 
     @classmethod
@@ -98,6 +104,8 @@ class Moments:
                 wanted="squares of at least sum**2 / n",
                 cure="sum the same users in both",
             )
+        lost = np.diag(scatter) <= _LOST * np.diag(raw)
+        scatter[lost, :] = scatter[:, lost] = 0.0
         return cls._rounded(n, total / n, scatter)
 
     @classmethod

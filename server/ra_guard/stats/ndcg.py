@@ -78,8 +78,8 @@ def ndcg_by_request(
     if (ranks < 0).any():
         raise OutOfRange(found=f"rank {int(ranks.min())}", wanted="1 or more, 0 for not served", cure="count from 1")
     served = ranks > NOT_SERVED
-    places = np.stack([index[served], ranks[served]])
-    if np.unique(places, axis=1).shape[1] != places.shape[1]:
+    places = index[served] * (ranks.max(initial=0) + 1) + ranks[served]
+    if np.unique(places).size != places.size:
         raise OutOfOrder(found="two candidates at one rank", wanted="one at each", cure="pass each candidate once")
     requests = np.unique(np.asarray(request)).astype(np.int64)
 

@@ -83,8 +83,10 @@ class Bounds:
 
         Guarantee: with probability 1 - alpha the true effect lies in the intervals of all looks, whether or not the
         test stops; it excludes 0 exactly when the boundary is crossed. One-sided tests bound it from below. Reference:
-        Jennison and Turnbull 1989. Raises OutOfRange, NotFinite, IndexError for a look that is not planned.
+        Jennison and Turnbull 1989. Raises OutOfRange, also for a look that is not planned, NotFinite.
         """
+        if not 0 <= look < len(self.z):
+            raise OutOfRange(found=f"look {look}", wanted=f"0 to {len(self.z) - 1}", cure="count looks from 0")
         width = self.z[look] * positive("standard_error", standard_error)
         low = finite("estimate", estimate) - width
         return Interval(low, math.inf if self.sides is Sides.ONE else estimate + width)
