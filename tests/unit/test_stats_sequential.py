@@ -31,8 +31,20 @@ THIRDS = [1 / 3, 2 / 3, 1.0]
         (Family.OBRIEN_FLEMING, None, 0.05, 2, [0.3, 0.7, 1.0], [3.929, 2.439, 2.000], 2e-3),
         # Spotify Confidence's default
         (Family.POWER, 2, 0.05, 2, DAYS, [3.049, 2.545, 2.347, 2.081], 1e-3),
-        # exact classical O'Brien-Fleming and Pocock designs lie near their spending types (Jennison and Turnbull)
-        (Family.POCOCK, None, 0.05, 2, [0.2, 0.4, 0.6, 0.8, 1.0], [2.413] * 5, 0.05),
+        # gsDesign, sfLDPocock and sfLDOF
+        (Family.POCOCK, None, 0.025, 1, THIRDS, [2.279428, 2.294910, 2.295939], 2e-6),
+        (
+            Family.POCOCK,
+            None,
+            0.025,
+            1,
+            [0.2, 0.4, 0.6, 0.8, 1.0],
+            [2.437977, 2.426814, 2.410194, 2.396649, 2.386000],
+            2e-6,
+        ),
+        (Family.OBRIEN_FLEMING, None, 0.025, 1, THIRDS, [3.710303, 2.511427, 1.993048], 2e-6),
+        (Family.OBRIEN_FLEMING, None, 0.025, 1, [0.25, 0.5, 0.75, 1], [4.332634, 2.963131, 2.359044, 2.014090], 2e-6),
+        (Family.OBRIEN_FLEMING, None, 0.05, 1, THIRDS, [3.200102, 2.140815, 1.694812], 2e-6),
     ],
 )
 def test_boundaries_are_the_published_ones(

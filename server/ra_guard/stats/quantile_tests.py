@@ -79,7 +79,7 @@ def difference(
     """Treatment's quantile minus control's, valid at all looks. Unit: that of the values.
 
     Null hypothesis: the difference is ``null`` (at most it for GREATER, at least it for LESS). A guardrail "P95 less
-    than 100 ms slower" is breached for sure when GREATER than a null of 100 is shown, and held for sure when LESS is.
+    than 100 ms slower" is shown to be breached by rejecting GREATER at a null of 100, and shown to hold by LESS.
     Guarantee: exact size alpha and coverage 1 - alpha over all looks together for independent requests; asymptotic
     with a design effect. Two-sided answers are two one-sided ones at alpha / 2. The interval is infinite as long as
     the data bound nothing. ``requests_opt`` is the number of requests in each arm at which it should be tightest;
@@ -96,13 +96,13 @@ def difference(
     sides = 2 if alternative is Alternative.TWO_SIDED else 1
     threshold = math.log(sides / probability("alpha", alpha))
     spread = float(beta_spread(quantile, requests_opt, 2 * _TUNED_AT))
-    above = _Slower(control, treatment, quantile, spread)
-    below = _Slower(treatment, control, quantile, spread)
     low, high, against = -math.inf, math.inf, []
     if alternative is not Alternative.LESS:
+        above = _Slower(control, treatment, quantile, spread)
         low = above.limit(threshold)
         against.append(above.log_e(null))
     if alternative is not Alternative.GREATER:
+        below = _Slower(treatment, control, quantile, spread)
         high = 0.0 - below.limit(threshold)
         against.append(below.log_e(-null))
     p = min(1.0, sides * math.exp(min(0.0, -max(against))))
