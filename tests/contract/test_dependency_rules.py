@@ -47,6 +47,7 @@ def importers_of(package: str) -> set[str]:
         ("sqlalchemy", ("ra_guard.experiments.control_store",)),
         ("psycopg", ("ra_guard.experiments.control_store.postgres",)),
         ("usearch", ("ra_guard.gallery.pools",)),
+        ("scipy", ("ra_guard.stats",)),
         ("tritonclient", ("ra_guard.serving.triton",)),
         ("obstore", ("ra_guard.logs.objects",)),
         ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
@@ -95,6 +96,17 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
 )
 def test_some_never_meet(one: str, other: str) -> None:
     assert not {name for name in importers_of(other) if is_within(name, one)}
+
+
+def test_statistics_are_numbers_in_and_numbers_out() -> None:
+    allowed = {"collections", "dataclasses", "enum", "math", "numpy", "ra_guard", "scipy", "typing"}
+    files = [path for path in FILES if is_within(name_of(path), "ra_guard.stats")]
+    assert files
+    for path in files:
+        names = set(imports(path))
+        assert {name.split(".")[0] for name in names} <= allowed, path
+        own = {name for name in names if is_within(name, "ra_guard")}
+        assert all(is_within(name, "ra_guard.stats") or is_within(name, "ra_guard.errors") for name in own), path
 
 
 def environment_readers() -> set[str]:
