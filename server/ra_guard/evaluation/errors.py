@@ -28,3 +28,19 @@ class NothingJudged(EvaluationError):
 
 class UnknownMetric(EvaluationError):
     """A name that is no metric, or a cut-off where none belongs."""
+
+
+class OtherScores(EvaluationError):
+    """Logged terms and weights that do not give the logged scores: they are scaled otherwise than they were served."""
+
+
+class BadWeights(EvaluationError):
+    """Weights that are not four finite numbers of 0 or more, by their names."""
+
+
+class UnknownScale(EvaluationError):
+    """An embedding space whose cosine_range cannot be found."""
+
+
+class NothingToRank(EvaluationError):
+    """A log without a call that was both scored and judged."""
