@@ -26,9 +26,8 @@ and so do those without a relevant document. Two runs are compared query by quer
 interval, and the p-value of a randomisation test."""
 
 app = cyclopts.App(name="evaluate", help="Metrics of rankings against judgments.", help_epilogue=CONVENTIONS)
-app.command(
-    "ra_guard.cli.evaluate_log:evaluate_log", name="log", help="Other weights on logged calls, against what was served."
-)
+app.command("ra_guard.cli.evaluate_log:app", name="log", help="Other weights on logged calls, against what was served.")
+app.command("ra_guard.cli.evaluate_fit:app", name="fit", help="Learn the weights of the score from judged calls.")
 
 MOST_RUNS: Final = 2
 

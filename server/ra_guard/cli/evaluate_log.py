@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import cyclopts
 from rich.table import Table
@@ -20,6 +20,16 @@ from ra_guard.evaluation.weights import Comparison, Measured, Weights, WeightsBy
 from ra_guard.experiments.definition import parse_definition
 from ra_guard.logs.judged import JudgedLog, judged_calls
 
+CONVENTIONS: Final = """\
+Scores are computed from the logged terms by SCORE.md's formula, after a check that the logged weights give the logged
+scores bit for bit. nDCG@10 is in points (times 100), its ideal over all judged candidates of a request; requests with
+none relevant are left out. Means and intervals are of users' means. Of several judgments of a candidate in a request
+the last received counts, however late. Only what was a candidate then can be ranked now."""
+
+app = cyclopts.App(
+    name="log", help="Other weights on logged calls, against what was served.", help_epilogue=CONVENTIONS
+)
+
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="One JSON document on stdout.")]
 
 
@@ -32,6 +42,7 @@ class LoadedCalls:
     scales: Mapping[str, FoundScale]
 
 
+@app.default
 def evaluate_log(
     *,
     weights: str | None = None,
@@ -43,10 +54,6 @@ def evaluate_log(
     as_json: Json = False,
 ) -> None:
     """nDCG@10 that weights would have had on logged calls with judgments, against what was served, by domain.
-
-    Scores are computed from the logged terms as SCORE.md says, after a check that the logged weights give the logged
-    scores bit for bit. nDCG is in points (times 100), the ideal over all judged candidates of a request; requests with
-    none relevant are left out. Means and intervals are of users' means. Only what was a candidate then can be ranked.
 
     Parameters
     ----------

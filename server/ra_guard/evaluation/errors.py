@@ -44,3 +44,15 @@ class UnknownScale(EvaluationError):
 
 class NothingToRank(EvaluationError):
     """A log without a call that was both scored and judged."""
+
+
+class NothingToLearn(EvaluationError):
+    """Judgments that prefer no candidate to another."""
+
+    status_code = Code.FAILED_PRECONDITION
+
+
+class TooFewUsers(EvaluationError):
+    """Fewer users than cross-validation can deal to its folds."""
+
+    status_code = Code.FAILED_PRECONDITION

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ra_guard.evaluation.calls import TERMS, Calls, Integers, Singles
 from ra_guard.evaluation.errors import BadWeights
 from ra_guard.stats.inputs import Floats
 from ra_guard.stats.moments import per_user
+from ra_guard.stats.ndcg import RequestGains
 from ra_guard.stats.one_sample import Mean, mean_of_users
 from ra_guard.stats.outcome import Insufficient
 
@@ -95,20 +97,31 @@ def compare(calls: Calls, first: Integers, second: Integers) -> dict[str | None,
     A domain without a relevant candidate in any request is left out, and nothing is returned where all are.
     """
     one, other = calls.gains(first), calls.gains(second)
-    counted = one.request
-    users, domains = calls.user[counted], np.array(calls.domain, dtype=object)
-    judged = np.unique(calls.call[calls.judged])
-    found: dict[str | None, Comparison] = {}
-    for domain in (None, *sorted(set(calls.domain))):
-        here = np.ones(counted.size, bool) if domain is None else domains[counted] == domain
-        asked = judged.size if domain is None else int(np.count_nonzero(domains[judged] == domain))
-        if here.any():
-            found[domain] = Comparison(
-                users=np.unique(users[here]).size,
-                requests=int(np.count_nonzero(here)),
-                without_relevant=asked - int(np.count_nonzero(here)),
-                first=Measured.of(users[here], one.points[here]),
-                second=Measured.of(users[here], other.points[here]),
-                difference=Measured.of(users[here], other.points[here] - one.points[here]),
-            )
+    domains = np.array(calls.domain, dtype=object)
+    everything = comparison_of(calls, one, other) if one.request.size else None
+    found: dict[str | None, Comparison] = {} if everything is None else {None: everything}
+    for domain in sorted({calls.domain[number] for number in one.request}):
+        found[domain] = comparison_of(calls, one, other, domains == domain)
     return found
+
+
+def comparison_of(
+    calls: Calls, one: RequestGains, other: RequestGains, within: npt.NDArray[np.bool_] | None = None
+) -> Comparison:
+    """Of the same calls' gains under two rankings; ``within`` (calls,) says which calls, all by default.
+
+    One of them must have a relevant candidate.
+    """
+    if within is None:
+        within = np.ones(len(calls.domain), bool)
+    judged = np.unique(calls.call[calls.judged])
+    here = within[one.request]
+    users = calls.user[one.request][here]
+    return Comparison(
+        users=np.unique(users).size,
+        requests=users.size,
+        without_relevant=int(np.count_nonzero(within[judged])) - users.size,
+        first=Measured.of(users, one.points[here]),
+        second=Measured.of(users, other.points[here]),
+        difference=Measured.of(users, other.points[here] - one.points[here]),
+    )
