@@ -1,11 +1,15 @@
 """`ra-guard evaluate fit`: weights learnt from judged calls, and whether they can be shown to help."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import cyclopts
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from ra_guard.cli.evaluate_log import load_calls, plain_source, source_lines
@@ -63,7 +67,8 @@ def fit_weights(
     if folds < FEWEST_FOLDS or seed < 0:
         raise ConfigError(f"found --folds {folds} and --seed {seed}, wanted 2 or more and 0 or more; correct them")
     loaded = load_calls(export=export, gallery=gallery, cosine_range=cosine_range, config=config)
-    fit = cross_validated(loaded.calls, folds=folds, seed=seed)
+    with _progress(folds) as tell:
+        fit = cross_validated(loaded.calls, folds=folds, seed=seed, tell=tell)
     if as_json:
         print(json.dumps(_plain(fit) | {"folds": folds, "seed": seed} | plain_source(loaded)))
         return 0 if fit.shows_a_gain else NO_GAIN_SHOWN
@@ -76,6 +81,16 @@ def fit_weights(
         return NO_GAIN_SHOWN
     console.print(f"\n{definition_table(fit.weights)}")
     return 0
+
+
+@contextmanager
+def _progress(folds: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, for people only."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        # One more than the folds: the fit with all users.
+        task = progress.add_task("fit", total=folds + 1)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def definition_table(weights: Weights) -> str:

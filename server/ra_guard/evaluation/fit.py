@@ -10,6 +10,7 @@ force. Users are dealt to folds whole, since calls of one user resemble each oth
 data, so the interval is a little too short; it is that of the procedure, not of the last fit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -28,7 +29,7 @@ USERS_PER_FOLD: Final = 2
 _RIDGE: Final = 1e-3
 """Times half the squared weights, so that there is an optimum where one term alone sorts everything."""
 _MOST_STEPS: Final = 5_000
-_STILL: Final = 1e-9
+_STILL: Final = 1e-6
 """A step that moves no weight by more than this, relative to the largest, is the last."""
 _DIGITS: Final = 3
 _SMALL: Final = 0.01
@@ -121,8 +122,14 @@ class Fit:
         return not isinstance(interval, Insufficient) and interval.interval.low > 0
 
 
-def cross_validated(calls: Calls, *, folds: int, seed: int) -> Fit:
+def _unheard(_: int) -> None:
+    pass
+
+
+def cross_validated(calls: Calls, *, folds: int, seed: int, tell: Callable[[int], None] = _unheard) -> Fit:
     """Fits once without each fold of users, ranks that fold's calls, and fits once with all.
+
+    ``tell`` hears how many folds are done, after each.
 
     Raises TooFewUsers where ``folds`` would have under two users with a relevant candidate each, NothingToLearn.
     """
@@ -142,6 +149,7 @@ def cross_validated(calls: Calls, *, folds: int, seed: int) -> Fit:
         learnt = fitted(pairs.without(fold == number))
         mine = fold[calls.user[calls.call]] == number
         ranks[mine] = calls.ranks(_everywhere(calls, learnt))[mine]
+        tell(number + 1)
     return Fit(fitted(pairs), comparison_of(calls, in_force, calls.gains(ranks)))
 
 
