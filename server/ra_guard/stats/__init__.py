@@ -4,7 +4,7 @@ In the order of use:
 
 - `ndcg`: what one request is worth
 - `moments`: an arm as sufficient statistics that add
-- `effects`: arms compared once, at a sample size fixed in advance
+- `effects`: arms compared once, at a sample size fixed in advance; `one_sample`: a mean on its own
 - `sequential`: arms compared at a few planned looks
 - `anytime`, `proportions`: arms compared as often as one likes
 - `quantiles`, `quantile_tests`: the same for a quantile, such as P95 latency
