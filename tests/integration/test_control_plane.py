@@ -16,7 +16,7 @@ from ra_guard.v1 import rerank_pb2
 from tests.stand_ins.control_server import fleet
 from tests.stand_ins.control_stores import new_database
 from tests.stand_ins.flag_files import FLAGD, environment, write_flag
-from tests.stand_ins.postgres import PostgresServer
+from tests.stand_ins.postgres import PostgresServer, public_folder
 from tests.stand_ins.serving_process import (
     KEY,
     READY_S,
@@ -66,8 +66,8 @@ def lost_lease(engines: Engines) -> bool:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer(public_folder())
     server.start()
     yield server
     server.remove()

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,7 +25,7 @@ from ra_guard.experiments.control_store.postgres import failure_of
 from ra_guard.experiments.errors import ExperimentError, StaleRevision
 
 from tests.stand_ins.control_stores import KEY, TTL_S, acquired, entry, execute, new_database, record, stored
-from tests.stand_ins.postgres import PostgresServer
+from tests.stand_ins.postgres import PostgresServer, public_folder
 from tests.stand_ins.small_disk import make_room, needs_mount, on_small_disk
 
 pytest_plugins = ["tests.stand_ins.control_store_fixtures"]
@@ -35,9 +34,9 @@ Opened = Callable[[str], ControlStore]
 
 
 @pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def own_server() -> Iterator[PostgresServer]:
     """A server that these tests may stop; each leaves it running."""
-    server = PostgresServer(tmp_path_factory.mktemp("own") / "data")
+    server = PostgresServer(public_folder())
     server.start()
     yield server
     server.remove()
@@ -168,9 +167,10 @@ def test_the_grants_that_the_schema_page_names_are_enough(postgres: PostgresServ
 
 
 @needs_mount
-def test_a_full_disk_refuses_and_takes_more_once_there_is_room(tmp_path: Path, opened: Opened) -> None:
-    disk = tmp_path / "small"
-    server = PostgresServer(tmp_path / "data", launcher=on_small_disk(disk, megabytes=24))
+def test_a_full_disk_refuses_and_takes_more_once_there_is_room(opened: Opened) -> None:
+    home = public_folder()
+    disk = home / "small"
+    server = PostgresServer(home, launcher=on_small_disk(disk, megabytes=24))
     server.start()
     try:
         server.execute(f"CREATE TABLESPACE small LOCATION '{disk}/space'")

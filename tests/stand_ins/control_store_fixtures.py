@@ -7,14 +7,14 @@ import pytest
 from ra_guard.experiments.control_store import ControlStore
 
 from tests.stand_ins.control_stores import new_schema
-from tests.stand_ins.postgres import PostgresServer
+from tests.stand_ins.postgres import PostgresServer, public_folder
 from tests.stand_ins.store_processes import Started, StoreProcess
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """One server for every test that leaves it running."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data")
+    server = PostgresServer(public_folder())
     server.start()
     yield server
     server.remove()

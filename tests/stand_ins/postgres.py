@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,18 +32,29 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class PostgresServer:
-    """One cluster in ``folder``; ``launcher`` is what it is started through. Settings last until the next start."""
+def public_folder() -> Path:
+    """A new folder that any user may enter. Pytest's own are closed to all but one, and closed again by each run."""
+    folder = Path(tempfile.mkdtemp(prefix="ra-guard-postgres-"))
+    folder.chmod(0o755)
+    return folder
 
-    def __init__(self, folder: Path, *, launcher: tuple[str, ...] = ()) -> None:
-        self._folder = folder
+
+class PostgresServer:
+    """One cluster in a `public_folder`, which is removed with it.
+
+    ``launcher`` is what it is started through. Settings last until the next start.
+    """
+
+    def __init__(self, home: Path, *, launcher: tuple[str, ...] = ()) -> None:
+        self._home = home
+        self._folder = home / "data"
         self._launcher = (*launcher, *_UNPRIVILEGED) if os.geteuid() == 0 else launcher
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
-        folder.mkdir(parents=True)
+        self._folder.mkdir()
         self._give_away()
         self._run(
-            "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres", "--no-sync", "-D", folder
+            "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres", "--no-sync", "-D", self._folder
         )
 
     def url(self, database: str = "postgres", *, role: str = "postgres") -> str:
@@ -103,7 +115,7 @@ class PostgresServer:
         if self._process is not None and self._process.poll() is None:
             self.let_go()
             self.crash()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def _address(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database} connect_timeout=5"
@@ -125,15 +137,10 @@ class PostgresServer:
         return [self.process, *map(int, children)]
 
     def _give_away(self) -> None:
-        """The folder goes to nobody where root starts the server, and the way there is opened."""
-        if os.geteuid() != 0:
-            return
-        nobody = pwd.getpwnam("nobody")
-        os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
-        for parent in self._folder.parents:
-            mode = parent.stat().st_mode & 0o7777
-            if mode & 0o005 != 0o005:
-                parent.chmod(mode | 0o005)
+        """The data goes to nobody where root starts the server."""
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [*self._launcher, str(binaries() / program), *map(str, arguments)]
