@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ra_guard.errors import ConfigError
 
@@ -74,13 +74,14 @@ class Control(Section):
     start_wait_s: Annotated[float, Field(ge=0, le=600)]
     metrics_port: Port
 
-    @model_validator(mode="after")
-    def _speaks_before_it_is_taken_for_dead(self) -> "Control":
-        if self.silence_s <= self.heartbeat_s:
-            raise ValueError(
-                f"silence_s must be longer than heartbeat_s, found {self.silence_s} and {self.heartbeat_s}"
-            )
-        return self
+    # Of the field, not of the section: an error shows what it found, and the section holds secrets.
+    @field_validator("silence_s")
+    @classmethod
+    def _speaks_before_it_is_taken_for_dead(cls, silence_s: float, found: ValidationInfo) -> float:
+        heartbeat_s = found.data.get("heartbeat_s", 0.0)
+        if silence_s <= heartbeat_s:
+            raise ValueError(f"must be longer than heartbeat_s, which is {heartbeat_s}")
+        return silence_s
 
 
 class Experiment(Section):

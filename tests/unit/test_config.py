@@ -37,7 +37,7 @@ def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
         ("[sever]\nport = 1\n", ["sever", "did you mean server?"]),
         ("[server]\nport = 70000\n", ["server.port", "70000", "65535"]),
         ("[server]\nhandler_threads = 1\n", ["server.handler_threads", "greater than or equal to 2"]),
-        ("[control]\nheartbeat_s = 4.0\n", ["control", "silence_s must be longer than heartbeat_s"]),
+        ("[control]\nheartbeat_s = 4.0\n", ["control.silence_s", "must be longer than heartbeat_s, which is 4.0"]),
         ('[control]\nflag_provider = "flagd"\n', ["control.flag_provider", "flagd"]),
         ('[experiment]\nkey = "a/b"\n', ["experiment.key"]),
         ("[telemetry]\nsample = nan\n", ["telemetry.sample"]),
@@ -112,3 +112,14 @@ def test_the_store_is_beside_the_rest_of_the_state_unless_it_is_named(tmp_path: 
 
 def test_addresses_bracket_ipv6() -> None:
     assert (address_of("127.0.0.1", 1), address_of("::1", 1)) == ("127.0.0.1:1", "[::1]:1")
+
+
+def test_no_error_tells_a_secret() -> None:
+    secret = {
+        "RA_GUARD_CONTROL__TOKEN": "hidden",
+        "RA_GUARD_CONTROL__STORE": "postgresql+psycopg://ra:hidden@db/control",
+    }
+    for option in ("CONTROL__SILENCE_S", "CONTROL__PORT", "SERVER__PORT"):
+        with pytest.raises(ConfigError) as refused:
+            load(environ={**secret, f"RA_GUARD_{option}": "0.05"})
+        assert "hidden" not in str(refused.value)
