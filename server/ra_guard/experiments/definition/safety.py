@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from ra_guard.experiments.definition.measures import Alarm, Evidence, Metric, Requirement
-from ra_guard.experiments.definition.table import Minutes, Mistake, Positive, Table, Text
+from ra_guard.experiments.definition.table import Minutes, Mistake, Number, Positive, Table, Text
 from ra_guard.experiments.definition.vocabulary import Action, Role, Route, Severity, Team
+
+Percent = Annotated[float, Strict(), Field(ge=0, le=100)]
 
 
 class Guardrail(Requirement):
@@ -16,8 +18,30 @@ class Guardrail(Requirement):
     action: Action
 
 
+class Measured(Table):
+    """How a trigger behaved in simulated experiments, as `ra-guard simulate --measure-triggers` found it."""
+
+    command: Text
+    """That measures it again."""
+    healthy_runs: Positive
+    false_rollback_percent: Percent
+    """Of the healthy runs that this trigger ended."""
+    false_rollback_percent_upper: Percent
+    """Upper limit of the share, at 95 % confidence."""
+    fault: Text
+    """That was injected into the faulty runs, in words."""
+    faulty_runs: Positive
+    detected_percent: Percent
+    """Of the faulty runs, before their end."""
+    detection_minutes_median: Number | None = None
+    """From the fault to the rollback; absent when fewer than half of the runs were ended."""
+
+
 class Trigger(Alarm):
     """Rolls back by itself, in every stage, without asking anyone."""
+
+    measured: Measured | None = None
+    """Absent: nobody has measured it. Any change of the trigger makes what was measured void."""
 
     @model_validator(mode="after")
     def _no_rollback_by_chance(self) -> "Trigger":
@@ -37,6 +61,8 @@ class Rollback(Table):
     """Who may order one without any trigger."""
     within_s: Positive
     """By then every replica serves the baseline."""
+    without_evidence_minutes: Positive
+    """With users treated and no evidence for so long, the control plane rolls back: nobody would see a harm."""
 
 
 class Alert(Alarm):
