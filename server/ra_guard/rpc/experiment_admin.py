@@ -4,7 +4,7 @@ So an operator's command can run the same code on a store when no control plane 
 """
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -176,6 +176,8 @@ class ExperimentAdmin:
             definition=experiment.definition.text,
             approved_bp=sorted(experiment.approved_bp),
             rolled_back=experiment.rolled_back,
+            stage_since=_timestamp(experiment.stage_since),
+            widest_bp=experiment.widest_bp,
             flag=None if flag is None else _flag(flag),
             writer=None if writer is None else wire.Writer(holder=writer.holder, term=writer.term),
         )
@@ -218,11 +220,20 @@ def _pace(number: int) -> Pace:
 
 
 def _change(entry: Entry) -> wire.Change:
-    at = timestamp_pb2.Timestamp()
-    at.FromDatetime(entry.at)
     return wire.Change(
-        revision=entry.revision, at=at, who=entry.who, why=entry.why, what=entry.what, numbers=entry.numbers
+        revision=entry.revision,
+        at=_timestamp(entry.at),
+        who=entry.who,
+        why=entry.why,
+        what=entry.what,
+        numbers=entry.numbers,
     )
+
+
+def _timestamp(at: datetime) -> timestamp_pb2.Timestamp:
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
 
 
 def _spread(spread: Spread) -> wire.Spread:

@@ -31,7 +31,7 @@ PACE_UNSPECIFIED: Pace
 PACE_SKIPPING_STAGES: Pace
 
 class Experiment(_message.Message):
-    __slots__ = ("key", "plan", "epoch", "history", "replicas", "definition", "approved_bp", "rolled_back", "flag", "writer")
+    __slots__ = ("key", "plan", "epoch", "history", "replicas", "definition", "approved_bp", "rolled_back", "flag", "writer", "stage_since", "widest_bp")
     KEY_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class Experiment(_message.Message):
     ROLLED_BACK_FIELD_NUMBER: _ClassVar[int]
     FLAG_FIELD_NUMBER: _ClassVar[int]
     WRITER_FIELD_NUMBER: _ClassVar[int]
+    STAGE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    WIDEST_BP_FIELD_NUMBER: _ClassVar[int]
     key: str
     plan: _plan_pb2.Plan
     epoch: int
@@ -52,7 +54,9 @@ class Experiment(_message.Message):
     rolled_back: bool
     flag: Flag
     writer: Writer
-    def __init__(self, key: _Optional[str] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., definition: _Optional[str] = ..., approved_bp: _Optional[_Iterable[int]] = ..., rolled_back: _Optional[bool] = ..., flag: _Optional[_Union[Flag, _Mapping]] = ..., writer: _Optional[_Union[Writer, _Mapping]] = ...) -> None: ...
+    stage_since: _timestamp_pb2.Timestamp
+    widest_bp: int
+    def __init__(self, key: _Optional[str] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., definition: _Optional[str] = ..., approved_bp: _Optional[_Iterable[int]] = ..., rolled_back: _Optional[bool] = ..., flag: _Optional[_Union[Flag, _Mapping]] = ..., writer: _Optional[_Union[Writer, _Mapping]] = ..., stage_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., widest_bp: _Optional[int] = ...) -> None: ...
 
 class Flag(_message.Message):
     __slots__ = ("provider", "state", "error")
