@@ -37,17 +37,10 @@ class Seen:
 
     @property
     def epoch_ledger(self) -> tuple[Entry, ...]:
-        """The lines since this epoch began."""
-        opened = [number for number, entry in enumerate(self.ledger) if entry.numbers.get("epoch", 0) < self._epoch]
-        first = next(
-            (number for number, entry in enumerate(self.ledger) if entry.numbers.get("epoch") == self._epoch),
-            max(opened, default=-1) + 1,
-        )
+        """The lines since this epoch began: every change of state names its epoch."""
+        epoch = self.experiment.epoch
+        first = next((at for at, entry in enumerate(self.ledger) if entry.numbers.get("epoch") == epoch), 0)
         return self.ledger[first:]
-
-    @property
-    def _epoch(self) -> int:
-        return self.experiment.epoch
 
     def ramps(self) -> tuple[Ramped, ...]:
         """Where the ramp stood in this epoch and since when, oldest first."""
