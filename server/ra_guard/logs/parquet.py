@@ -137,9 +137,7 @@ def export(
     _write(counts_table(runs), out / COUNTS_FILE)
     days = tuple(sorted({day for _, day, _ in work}))
     seconds = steady_s() - started
-    return ExportReport(
-        exported, already, rows, days, len(plans), len(runs), tuple(refused), seconds, frozenset(there)
-    )
+    return ExportReport(exported, already, rows, days, len(plans), len(runs), tuple(refused), seconds, frozenset(there))
 
 
 def is_current(path: Path) -> bool:

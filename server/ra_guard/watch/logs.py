@@ -70,9 +70,7 @@ class Logs:
         report = export(self._objects, self._folder, span, self._reader, self._tell, known=self._exported)
         self._exported |= report.keys
         news = self.follower.follow(self._folder, as_of)
-        return News(
-            news.batch, self.follower.exposure(), self._sign_of_life(now), (*report.refused, *news.refused)
-        )
+        return News(news.batch, self.follower.exposure(), self._sign_of_life(now), (*report.refused, *news.refused))
 
     def left_out(self) -> LeftOut:
         """What was read and not used."""
