@@ -90,7 +90,7 @@ def test_a_look_is_taken_once_on_its_day_and_reported(watched: World) -> None:
     (line,) = [entry for entry in watched.ledger if entry.what == LOOK]
     look = look_of(line)
     assert look.day == 3
-    assert 50 < min(look.control_users, look.treatment_users)
+    assert min(look.control_users, look.treatment_users) > 50
     assert look.control_users + look.treatment_users <= 400
     assert decide(watched.experiment.definition, [look], watch.assessment()).outcome is Outcome.KEEP_RUNNING
     assert Kind.DECISION_DUE in watched.kinds()

@@ -1,4 +1,4 @@
-"""An experiment that is watched: a real control plane and store, a real engine that logs, real shipping, in one process.
+"""An experiment that is watched: real control plane and store, a real engine that logs, real shipping, in one process.
 
 Calls are answered now, as the engine's clock has it; what the watch is told of the time is the test's to say.
 """
@@ -72,7 +72,7 @@ class World:
     objects: Objects
     told: list[Message] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
-    standing: State = State()
+    standing: State = field(default_factory=State)
     events: int = 0
 
     @property
