@@ -15,6 +15,7 @@ import numpy as np
 from ra_guard import _core
 from ra_guard.alerts.board import State
 from ra_guard.alerts.message import Kind, Links, Message
+from ra_guard.experiments.allocation import Arm, arm_of, hash_seed
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.model import Author, Experiment, Pace
 from ra_guard.experiments.offline import offline_plane
@@ -91,7 +92,7 @@ class World:
             self.plane.ramp(KEY, share_bp, Pace.SKIPPING_STAGES, ME)
 
     def answer(self, users: range, fail: Callable[[int], bool] = lambda _: False, calls: int = 1) -> None:
-        """Each user calls; calls of treated users for whom ``fail`` says so end in the baseline, for an inner cause."""
+        """Each user calls; of treated users those for whom ``fail`` says so get the baseline, for an inner cause."""
         (self.state / "run" / "plans").mkdir(parents=True, exist_ok=True)
         sealed = self.plane.plan(KEY, self.experiment.revision)
         (self.state / "run" / "plans" / f"{KEY}-{self.experiment.revision}.sealed").write_bytes(sealed)
@@ -101,10 +102,16 @@ class World:
         for user in users:
             for number in range(calls):
                 request = call(user, number).SerializeToString()
-                answer = engine.rerank(request) if not fail(user) else None
-                if answer is None:
+                if fail(user) and self.is_treated(user):
                     engine.fall_back(request, rerank_pb2.REASON_INTERNAL, wait_ns=1_000_000)
+                else:
+                    engine.rerank(request)
         engine.close_log()
+
+    def is_treated(self, user: int) -> bool:
+        """By the hash, at the ramp in force."""
+        bucket = _core.bucket(hash_seed(KEY, self.experiment.salt), f"user-{user}")
+        return arm_of(bucket, self.experiment.ramp_bp) is Arm.TREATMENT
 
     def judge(self, users: range, grade: Callable[[int, int], int]) -> None:
         """Each user's first call is judged: the grade of every image by user and row."""
@@ -196,6 +203,6 @@ def complete(at: datetime) -> datetime:
 def world(state: Path, definition: str) -> Iterator[World]:
     """A world whose experiment has this definition, at ramp 0."""
     publish_gallery(state, rows=ROWS, objects=1)
-    with offline_plane(store_url(state), holder="a test", writer_lease_s=10.0) as plane:
+    with offline_plane(store_url(state), holder="a test", writer_lease_s=600.0) as plane:
         plane.apply(definition, ME, 0)
         yield World(state, plane, StoredObjects.open(str(state / "objects")))
