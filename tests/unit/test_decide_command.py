@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from ra_guard.cli.experiment_decide import plain, print_decision
+from ra_guard.experiments.definition.words import in_words
 from ra_guard.experiments.monitor.decision import decide
 from ra_guard.experiments.monitor.outcomes import Assessment, Look, Verdict
 from rich.console import Console
@@ -67,4 +68,4 @@ def test_people_see_the_outcome_its_reason_and_each_finding(looks: Sequence[Look
         assert found.finding.replace("_", " ") in text
         assert found.why in text
     for judged in assessment.guardrails:
-        assert f"{judged.requirement.metric} must be" in text
+        assert in_words(judged.requirement) in text
