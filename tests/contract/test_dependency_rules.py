@@ -51,7 +51,7 @@ def importers_of(package: str) -> set[str]:
         ("tritonclient", ("ra_guard.serving.triton",)),
         ("obstore", ("ra_guard.logs.objects",)),
         ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
-        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged")),
+        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged", "ra_guard.evidence.join")),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
@@ -93,6 +93,9 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.serving", "ra_guard.logs"),
         ("ra_guard.gallery", "ra_guard.logs"),
         ("ra_guard.evaluation", "ra_guard.logs"),
+        ("ra_guard.logs", "ra_guard.evidence"),
+        ("ra_guard.evidence", "ra_guard.reports"),
+        ("ra_guard.evidence", "ra_guard.experiments.monitor"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
