@@ -7,21 +7,20 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ra_guard.experiments.definition.vocabulary import Outcome
-from ra_guard.experiments.monitor.outcomes import Judged, Verdict, Watched
+from ra_guard.experiments.definition.words import NAMES
+from ra_guard.experiments.monitor import words as said
+from ra_guard.experiments.monitor.looks import planned_days
+from ra_guard.experiments.monitor.outcomes import Verdict
 from ra_guard.reports.content import Content
 from ra_guard.reports.document import Answer, Mark, Tone
 from ra_guard.reports.looks import Shown, shown
 from ra_guard.reports.words import (
-    NAMES,
     OUTCOMES,
-    alarm,
-    compared,
-    found,
+    counted,
     insufficient,
     moment,
-    number,
     p_value,
-    requirement,
+    points,
     signed,
 )
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
@@ -52,7 +51,7 @@ def day_of(content: Content) -> int | None:
     """The day of the experiment, the first one being 1; None before the launch."""
     if content.launched_at is None:
         return None
-    return max(0, (content.as_of - content.launched_at) // timedelta(days=1)) + 1
+    return max(1, -((content.launched_at - content.as_of) // timedelta(days=1)))
 
 
 def where(content: Content) -> Answer:
@@ -96,15 +95,15 @@ def believable(content: Content) -> Answer:
     if crossover is None:
         unknown.append("crossover cannot be told")
     elif crossover > analysis.max_crossover_percent:
-        doubts.append(f"crossover is {number(crossover, 2)} %, above the limit of {analysis.max_crossover_percent:g} %")
+        doubts.append(f"crossover is {crossover:.2f} %, above the limit of {analysis.max_crossover_percent:g} %")
     if doubts or unknown:
         return Answer("Can the numbers be believed?", NO if doubts else NOT_YET, sentence(doubts or unknown))
     lost = exposure.control_lost + exposure.treatment_lost
-    records = f"{lost:,} record{'' if lost == 1 else 's'} lost"
+    records = f"{counted(lost, 'record')} lost"
     return Answer(
         "Can the numbers be believed?",
         YES,
-        f"The sample ratio holds, crossover is {number(crossover or 0.0, 2)} % "
+        f"The sample ratio holds, crossover is {crossover or 0:.2f} % "
         f"(limit {analysis.max_crossover_percent:g} %), {records}.",
     )
 
@@ -120,24 +119,12 @@ def safe(content: Content) -> Answer:
     firing = [each for each in triggers if each.is_firing]
     question = "Is it safe?"
     if failing or firing:
-        return Answer(question, NO, sentence([*map(_failing, failing), *map(_firing, firing)]))
+        return Answer(question, NO, sentence([*map(said.required, failing), *map(said.fired, firing)]))
     if unknown or not guardrails:
         holding = f"{len(guardrails) - len(unknown)} of {len(guardrails)} guardrails hold, no trigger fires"
         missing = [f"{NAMES[each.requirement.metric]} cannot be told ({each.reading.lack})" for each in unknown]
         return Answer(question, NOT_YET, sentence([holding, *missing]))
     return Answer(question, YES, f"All {len(guardrails)} guardrails hold, and none of {len(triggers)} triggers fires.")
-
-
-def _failing(each: Judged) -> str:
-    asked = each.requirement
-    return f"{compared(asked)} is {found(each.reading, asked)}, where the guardrail asks for {requirement(asked)}"
-
-
-def _firing(each: Watched) -> str:
-    cause = "; control is as bad, so the cause is shared" if each.has_shared_cause else ""
-    return (
-        f"the trigger on {compared(each.alarm)} ({alarm(each.alarm)}) fires at {found(each.reading, each.alarm)}{cause}"
-    )
 
 
 # Is it better?
@@ -155,7 +142,7 @@ def better(content: Content) -> Answer:
         question,
         _better(watched.interval),
         f"{effect(watched)}, watched and not yet decided on: the first look is on day "
-        f"{(*content.definition.analysis.look_days, content.definition.analysis.end_day)[0]}.",
+        f"{planned_days(content.definition)[0]}.",
     )
 
 
@@ -164,8 +151,8 @@ def _by_look(question: str, last: Shown, success: float) -> Answer:
     return Answer(
         question,
         _better(last.interval),
-        f"At the look of day {last.look.day}: {signed(last.look.estimate, 2)} nDCG points, {interval(last.interval)}. "
-        f"The estimate {reached} the {signed(success, 2)} points that count as success.",
+        f"At the look of day {last.look.day}: {signed(last.look.estimate)} nDCG points, {interval(last.interval)}. "
+        f"The estimate {reached} the {signed(success)} points that count as success.",
     )
 
 
@@ -177,13 +164,12 @@ def _better(of: Interval) -> Mark:
 
 def effect(of: Effect) -> str:
     """An effect of the primary metric with its interval."""
-    return f"{signed(of.estimate, 2)} nDCG points, {interval(of.interval)}"
+    return f"{signed(of.estimate)} nDCG points, {interval(of.interval)}"
 
 
 def interval(of: Interval) -> str:
     """Where the effect lies."""
-    low, high = signed(of.low, 2), signed(of.high, 2)
-    return f"interval {low} to {high}, {'without' if of.low > 0 or of.high < 0 else 'with'} zero in it"
+    return f"interval {points(of)}, {'without' if of.low > 0 or of.high < 0 else 'with'} zero in it"
 
 
 # What happens next, and when?
@@ -207,8 +193,8 @@ def what_next(content: Content) -> Answer:
             "Everybody is served the baseline. Nothing goes on by itself: a resume starts a new epoch from 0 %.",
         )
     if outcome is Outcome.KEEP_RUNNING:
-        return Answer(question, Mark(f"{word.word}.", word.tone), sentence(_ahead(content, content.launched_at)))
-    return Answer(question, Mark(f"{word.word}.", word.tone), f"{_AFTER[outcome]} {_by_when(content)}")
+        return Answer(question, word, sentence(_ahead(content, content.launched_at)))
+    return Answer(question, word, f"{_AFTER[outcome]} {_by_when(content)}")
 
 
 _AFTER = {
@@ -231,7 +217,7 @@ def _ahead(content: Content, launched_at: datetime) -> list[str]:
     taken = {look.day for look in content.looks}
     coming = [
         day
-        for day in (*analysis.look_days, analysis.end_day)
+        for day in planned_days(content.definition)
         if day not in taken and launched_at + timedelta(days=day) > content.as_of
     ]
     ahead = []

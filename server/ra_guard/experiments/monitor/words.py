@@ -69,8 +69,8 @@ def now(bound: Bound, reading: Reading) -> str:
         if bound.scale is Scale.PERCENT:
             said += of_treatment
         else:
-            beside.append(f"treatment {_level(bound, reading.treatment)}{of_treatment}")
-        beside.append(f"control {_level(bound, reading.control)} of {reading.control_count:,}")
+            beside.append(f"treatment {level(bound.metric, reading.treatment)}{of_treatment}")
+        beside.append(f"control {level(bound.metric, reading.control)} of {reading.control_count:,}")
     return f"{said} ({', '.join(beside)})" if beside else said
 
 
@@ -137,5 +137,6 @@ def _said(word: StrEnum) -> str:
     return word.replace("_", " ")
 
 
-def _level(bound: Bound, value: float) -> str:
-    return _LEVELS.get(bound.metric, "{:g}").format(value)
+def level(metric: Metric, value: float) -> str:
+    """An arm's value in the metric's unit: ``320 ms``."""
+    return _LEVELS.get(metric, "{:g}").format(value)
