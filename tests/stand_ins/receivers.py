@@ -4,7 +4,5 @@ The webhook stands in for Slack's: Apprise's Slack service posts to ``NotifySlac
 points here. Address, tokens, payload and how the answer is read are Apprise's own.
 """
 
-
-
 TOKENS = ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ")
 SLACK = f"slack://{'/'.join(TOKENS)}/"

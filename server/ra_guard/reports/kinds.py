@@ -40,7 +40,7 @@ def _opening(content: Content, kind: ReportKind) -> tuple[Mark, str]:
         firing = len(safety.firing(content))
         word = Mark("Firing.", Tone.BAD) if firing else Mark("Quiet.", Tone.GOOD)
         return word, f"{firing} of {_watched_count(content)} triggers and alerts fire."
-    return standing.state(content), standing.where(content).text
+    return standing.state(content), standing.in_a_sentence(content)
 
 
 def _watched_count(content: Content) -> int:
@@ -96,7 +96,7 @@ def _briefing(content: Content) -> tuple[Section, ...]:
     """One page on paper: no tables but the guardrails."""
     return (
         _glance(content),
-        Section("Effect on nDCG@10", (pictures.effect(content),)),
+        Section("Effect", (pictures.effect(content),)),
         Section("Guardrails", (safety.guardrails_in_short(content),)),
     )
 

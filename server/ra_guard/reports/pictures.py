@@ -14,7 +14,7 @@ def effect(content: Content) -> Picture:
     """The primary metric over time."""
     looks = [(each.look, each.interval) for each in shown(content.definition, content.looks)]
     return _picture(
-        "Effect over time",
+        "nDCG@10 over time",
         plots.effect(_timeline(content), looks),
         "Treatment less control. The line is the estimate so far and the band its anytime-valid interval, dots "
         "with bars are planned looks with their repeated intervals. What is wider than the picture is cut off.",
@@ -28,8 +28,8 @@ def latency(content: Content) -> Picture:
         "Time to answer, each hour",
         plots.latency(_timeline(content)),
         "50th, 95th and 99th percentile of the hour's calls, each on its own scale; hours with fewer than "
-        f"{' and '.join(f'{least} calls for P{percent}' for percent, least in list(plots.LEAST_CALLS.items())[1:])} are left "
-        "out. Treatment solid, control dashed.",
+        f"{plots.LEAST_CALLS[95]} calls for P95, or {plots.LEAST_CALLS[99]} for P99, are left out. Treatment solid, "
+        "control dashed.",
         "no calls",
     )
 

@@ -244,12 +244,12 @@ def _gaps(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
 
 
 def _effect_limits(known: Sequence[Effect | None], looks: Sequence[Interval], success: float) -> tuple[float, float]:
-    """Room for zero, success, the latest look and the band's later half: the first ones are wider than any page."""
-    later = [each.interval for each in known[len(known) // 2 :] if each is not None]
-    ends = [
-        end for each in (*looks[-1:], *later[:1], *later[-1:]) for end in (each.low, each.high) if math.isfinite(end)
-    ]
-    low, high = max(min([0.0, *ends]), -_FURTHEST * success), min(max([1.25 * success, *ends]), _FURTHEST * success)
+    """Room for zero, success and the later half of the band, and for looks that are not wider than any page."""
+    furthest = _FURTHEST * success
+    band = [each.interval for each in known if each is not None]
+    near = [each for each in looks if -furthest < each.low and each.high < furthest]
+    ends = [end for each in (*near, *band[len(band) // 2 :]) for end in (each.low, each.high)]
+    low, high = max(min([0.0, *ends]), -furthest), min(max([1.25 * success, *ends]), furthest)
     room = 0.08 * (high - low)
     return low - room, high + room
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ra_guard.experiments.definition.measures import Counted
 from ra_guard.experiments.definition.safety import Alert, Guardrail, Measured, Trigger
 from ra_guard.experiments.definition.words import spoken
 from ra_guard.experiments.monitor import words as said
@@ -26,7 +27,7 @@ def guardrails(content: Content) -> Table:
         rows=tuple((*_judged(each), _action(each)) for each in content.assessment.guardrails),
         empty="No guardrail was read.",
         note="Since users were first enrolled. Intervals are anytime-valid, and made only where they can change the "
-        "verdict.",
+        "verdict; n is of requests or users, as the bound counts.",
     )
 
 
@@ -101,12 +102,8 @@ def _judged(each: Judged) -> tuple[Cell, ...]:
 
 def _arm(each: Judged, value: float | None, count: int) -> Cell:
     """A level, and of how many; nothing for what is not measured by arm."""
-    what = each.requirement.measure.counted.value.removesuffix("s")
-    return Noted(arm(value, each.requirement.metric), counted(count, what)) if _is_by_arm(each) else ABSENT
-
-
-def _is_by_arm(each: Judged) -> bool:
-    return each.requirement.min_count > 0
+    by_arm = each.requirement.measure.counted is not Counted.NOTHING
+    return Noted(arm(value, each.requirement.metric), f"n {count:,}") if by_arm else ABSENT
 
 
 def _action(each: Judged) -> Cell:

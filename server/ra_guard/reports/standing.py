@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ra_guard.experiments.definition.vocabulary import Outcome
-from ra_guard.experiments.definition.words import NAMES
+from ra_guard.experiments.definition.words import in_words
 from ra_guard.experiments.monitor import words as said
 from ra_guard.experiments.monitor.looks import planned_days
-from ra_guard.experiments.monitor.outcomes import Verdict
+from ra_guard.experiments.monitor.outcomes import Judged, Verdict, Watched
 from ra_guard.reports.content import Content
 from ra_guard.reports.document import Answer, Mark, Tone
 from ra_guard.reports.looks import Shown, shown
@@ -26,6 +26,7 @@ from ra_guard.reports.words import (
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
 YES, NO, NOT_YET = Mark("Yes.", Tone.GOOD), Mark("No.", Tone.BAD), Mark("Cannot be told yet.", Tone.OPEN)
+NOT_SHOWN_YET = Mark("Not shown yet.", Tone.OPEN)
 
 
 def answers(content: Content) -> tuple[Answer, ...]:
@@ -66,8 +67,18 @@ def where(content: Content) -> Answer:
             f"{exposure.control_users:,} in control, {planned:,} in each are planned."
         )
     if is_closed(content) and (last := latest_end(content)):
-        text += f" Ended by {last[0]}: {last[1]}"
+        text += f" Ended by {last[0]}: {last[1]}."
     return Answer("Where do we stand?", state(content), text)
+
+
+def in_a_sentence(content: Content) -> str:
+    """For whoever reads nothing else."""
+    day = day_of(content)
+    if day is None:
+        return "Nobody has been enrolled yet."
+    if is_closed(content) and (last := latest_end(content)):
+        return f"On day {day}, by {last[0]}: {last[1]}."
+    return f"Day {day} of {content.definition.analysis.end_day}. {content.decision.why}"
 
 
 def latest_end(content: Content) -> tuple[str, str] | None:
@@ -119,12 +130,21 @@ def safe(content: Content) -> Answer:
     firing = [each for each in triggers if each.is_firing]
     question = "Is it safe?"
     if failing or firing:
-        return Answer(question, NO, sentence([*map(said.required, failing), *map(said.fired, firing)]))
+        return Answer(question, NO, sentence([*map(_failing, failing), *map(_firing, firing)]))
     if unknown or not guardrails:
         holding = f"{len(guardrails) - len(unknown)} of {len(guardrails)} guardrails hold, no trigger fires"
-        missing = [f"{NAMES[each.requirement.metric]} cannot be told ({each.reading.lack})" for each in unknown]
+        missing = [f"whether {in_words(each.requirement)} cannot be told ({each.reading.lack})" for each in unknown]
         return Answer(question, NOT_YET, sentence([holding, *missing]))
     return Answer(question, YES, f"All {len(guardrails)} guardrails hold, and none of {len(triggers)} triggers fires.")
+
+
+def _failing(each: Judged) -> str:
+    return f"{in_words(each.requirement)} is not kept: {said.now(each.requirement, each.reading)}"
+
+
+def _firing(each: Watched) -> str:
+    shared = "; control fails as well, so the cause is shared" if each.has_shared_cause else ""
+    return f"the trigger at {in_words(each.alarm)} fires: {said.now(each.alarm, each.reading)}{shared}"
 
 
 # Is it better?
@@ -132,34 +152,39 @@ def safe(content: Content) -> Answer:
 
 def better(content: Content) -> Answer:
     """The primary metric at the latest look; before the first one, as watched."""
-    question, primary = "Is it better?", content.definition.metrics.primary
+    question = "Is it better?"
     if looks := shown(content.definition, content.looks):
-        return _by_look(question, looks[-1], primary.success_points)
+        return _by_look(content, question, looks[-1])
     watched = content.assessment.primary
     if isinstance(watched, Insufficient):
         return Answer(question, NOT_YET, sentence([insufficient(watched)]))
     return Answer(
         question,
-        _better(watched.interval),
+        _better(watched.interval, NOT_SHOWN_YET),
         f"{effect(watched)}, watched and not yet decided on: the first look is on day "
         f"{planned_days(content.definition)[0]}.",
     )
 
 
-def _by_look(question: str, last: Shown, success: float) -> Answer:
+def _by_look(content: Content, question: str, last: Shown) -> Answer:
+    success, watched = content.definition.metrics.primary.success_points, content.assessment.primary
+    is_over = last.look.is_last or is_closed(content)
+    since = ""
+    if isinstance(watched, Effect) and not last.look.is_last:
+        since = f" As watched until now: {effect(watched)}."
     reached = "reaches" if last.look.estimate >= success else "is below"
     return Answer(
         question,
-        _better(last.interval),
+        _better(last.interval, Mark("Not shown.", Tone.OPEN) if is_over else NOT_SHOWN_YET),
         f"At the look of day {last.look.day}: {signed(last.look.estimate)} nDCG points, {interval(last.interval)}. "
-        f"The estimate {reached} the {signed(success)} points that count as success.",
+        f"The estimate {reached} the {signed(success)} points that count as success.{since}",
     )
 
 
-def _better(of: Interval) -> Mark:
+def _better(of: Interval, otherwise: Mark) -> Mark:
     if of.low > 0:
         return YES
-    return Mark("No, worse.", Tone.BAD) if of.high < 0 else Mark("Not shown yet.", Tone.OPEN)
+    return Mark("No, worse.", Tone.BAD) if of.high < 0 else otherwise
 
 
 def effect(of: Effect) -> str:
@@ -226,7 +251,7 @@ def _ahead(content: Content, launched_at: datetime) -> list[str]:
         ahead.append(f"{kind} is due at {moment(launched_at + timedelta(days=coming[0]))}")
     waiting = [each for each in content.assessment.gates if each.verdict is not Verdict.PASS]
     if waiting:
-        ahead.append(f"the ramp waits for {' and '.join(NAMES[each.requirement.metric] for each in waiting)}")
+        ahead.append(f"the ramp waits for {' and '.join(in_words(each.requirement) for each in waiting)}")
     return ahead or ["no look is left: the decision rests on those that were taken"]
 
 
