@@ -44,6 +44,9 @@ class FollowerBroken(RaGuardError):
 
     status_code = Code.FAILED_PRECONDITION
 
+    def __init__(self, *, found: str) -> None:
+        super().__init__(f"found {found}, wanted a whole update; follow anew, from all files")
+
 
 @dataclass(frozen=True)
 class News:
@@ -81,7 +84,8 @@ class Follower:
         """Of any record of any experiment: whether anything is logged, shipped and exported at all."""
         self._labels = labels
         self._propensity = propensity if labels is Labels.CLICKS else None
-        self._parameters: dict[str, object] = {"key": key, "epoch": epoch, "as_of": 0, "settled_ns": 0}
+        self._scope: dict[str, object] = {"key": key, "epoch": epoch}
+        self._clock = {"as_of": 0, "window_ns": DEFAULT_WINDOW_S * NS_PER_S, "settled_before_ns": 0, "settled_ns": 0}
         self._known: set[Path] = set()
         self._left = Counter[tuple[int, int]]()
         self._received = 0
@@ -110,18 +114,14 @@ class Follower:
         nothing. What cannot be read is named and passed over. Raises FollowerBroken after an update that failed.
         """
         if self._is_broken:
-            raise FollowerBroken(
-                "found an update that failed half-way, wanted a whole one; follow anew, from all files"
-            )
+            raise FollowerBroken(found="an update that ended half-way")
         self._is_broken = True
-        refused = self._read([path for path in files if path not in self._known])
-        self._move_clock(as_of)
-        self._run(*intake_sql.TAKE_IN_SQL, *join_sql.REACH_SQL)
-        calls = self._columns(join_sql.SAY_CALLS_SQL)
-        changes = [self._columns(join_sql.SAY_SQL), self._relevance(refused)]
-        self._count(calls, changes)
+        try:
+            news = self._update([path for path in files if path not in self._known], as_of)
+        except duckdb.Error as error:
+            raise FollowerBroken(found=_first_line(error)) from error
         self._is_broken = False
-        return News(Batch(_calls(calls), _changes(changes)), tuple(refused))
+        return news
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -168,6 +168,15 @@ class Follower:
         return tuple(
             QueryTally(query, calls, _points(control), _points(treated)) for query, calls, control, treated in rows
         )
+
+    def _update(self, files: Sequence[Path], as_of: int) -> News:
+        refused = self._read(files)
+        self._move_clock(as_of)
+        self._run(*intake_sql.TAKE_IN_SQL, *join_sql.REACH_SQL)
+        calls = self._columns(join_sql.SAY_CALLS_SQL)
+        changes = [self._columns(join_sql.SAY_SQL), self._relevance(refused)]
+        self._count(calls, changes)
+        return News(Batch(_calls(calls), _changes(changes)), tuple(refused))
 
     def _read(self, files: Sequence[Path]) -> list[str]:
         refused: list[str] = []
@@ -217,13 +226,12 @@ class Follower:
 
     def _move_clock(self, as_of: int) -> None:
         """To the end of a minute. A user has five minutes to ask again before a request is settled."""
-        before = self._parameters
-        end_ns = max((as_of + 1) * NS_PER_MINUTE, int(str(before["as_of"])))
-        window_s = self._run(WINDOW_SQL).fetchone()
-        self._parameters = before | {
+        end_ns = max((as_of + 1) * NS_PER_MINUTE, self._clock["as_of"])
+        ((window_s,),) = self._run(WINDOW_SQL).fetchall()
+        self._clock = {
             "as_of": end_ns,
-            "window_ns": ((window_s and window_s[0]) or DEFAULT_WINDOW_S) * NS_PER_S,
-            "settled_before_ns": before["settled_ns"],
+            "window_ns": (window_s or DEFAULT_WINDOW_S) * NS_PER_S,
+            "settled_before_ns": self._clock["settled_ns"],
             "settled_ns": max(0, end_ns - join_sql.ASK_AGAIN_NS),
         }
 
@@ -267,7 +275,7 @@ class Follower:
 
     def _run(self, *statements: str, **values: object) -> duckdb.DuckDBPyConnection:
         """Runs statements with the parameters that each names. Returns what the last one found."""
-        known = self._parameters | values
+        known = self._scope | self._clock | values
         for statement in statements:
             self._db.execute(statement, {name: value for name, value in known.items() if f"${name}" in statement})
         return self._db
