@@ -264,7 +264,7 @@ class Board:
             facts.append(Fact("Goes to", f"{', '.join(told[: standing.level])}, by {by}"))
         else:
             facts.append(Fact("Goes to", f"whoever reads {by}"))
-        command = f"ra-guard experiment acknowledge {self.definition.key} {standing.id}"
+        command = f"ra-guard experiment acknowledge {self.definition.key} {standing.id} --why REASON"
         taken_up = _taken_up(standing) or (Fact("To take it up", command),)
         return (*facts, *taken_up, Fact("Alert", standing.id))
 
