@@ -1,6 +1,9 @@
 """The watch over a real control plane, a real engine's logs, Parquet and DuckDB: what it sees, does and tells."""
 
-from collections.abc import Iterator
+import math
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +20,7 @@ from ra_guard.watch.seen import LOOK, look_of
 
 from tests.stand_ins.definitions import changed
 from tests.stand_ins.log_segments import Faulty
-from tests.stand_ins.serving_process import KEY
+from tests.stand_ins.serving_process import KEY, enrol_everyone, free_ports, publish_gallery, request, serving
 from tests.stand_ins.watched_world import ME, World, complete, world
 
 QUICK_TRIGGER = (
@@ -170,3 +173,41 @@ def test_an_alert_is_told_once_across_a_restart_and_taken_up(tmp_path: Path, mon
         assert standing.acknowledged is not None
         assert standing.acknowledged.by == ME.who
         second.close()
+
+
+def test_the_process_watches_beside_the_server_and_ends_with_it(tmp_path: Path) -> None:
+    publish_gallery(tmp_path)
+    enrol_everyone(tmp_path)
+    port = free_ports(1)
+    options = {
+        "RA_GUARD_WATCH__EVERY_S": "0.5",
+        "RA_GUARD_WATCH__LAG_S": "0",
+        "RA_GUARD_WATCH__METRICS_PORT": str(port),
+        "RA_GUARD_LOG__SEGMENT_S": "1",
+        "RA_GUARD_LOG__SHIP_S": "0.2",
+    }
+    with serving(tmp_path, **options) as server:
+        server.call(request())
+
+        def metric(name: str) -> float:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                lines = str(answer.read(), "utf-8").splitlines()
+            return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), math.nan)
+
+        # The sign of life is the shipper's: it shows what a living worker has offered.
+        wait_for(lambda: metric("ra_guard_watch_evidence_at_age_seconds") < 60)
+        assert metric("ra_guard_watch_failed_steps_total") == 0
+    assert (tmp_path / "evidence" / "plans.parquet").exists()
+
+
+def wait_for(holds: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    """Until it holds; what raises meanwhile does not hold yet."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        try:
+            if holds():
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"did not hold within {timeout_s:g} s")
