@@ -97,7 +97,7 @@ def test_each_interval_covers_its_value_on_the_scale(metric: Metric, scale: Scal
         if scale is not Scale.PERCENT:
             assert math.isinf(reading.interval.high if reading.value > bound else reading.interval.low)
         watched = read(alarm(metric, scale, bound, Evidence.PROVEN), BETTER, BESIDE)
-        is_bad_side = not (asked.must_be.towards is Better.HIGHER) is (reading.value > bound)
+        is_bad_side = (asked.must_be.towards is Better.HIGHER) is not (reading.value > bound)
         assert (watched.interval is not None) is is_bad_side
         lenient = read(requirement(metric, scale, bound, Evidence.NOT_REFUTED), BETTER, BESIDE)
         assert (lenient.interval is not None) is is_bad_side
