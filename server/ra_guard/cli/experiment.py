@@ -34,6 +34,7 @@ from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import rerank_pb2
 
 app = cyclopts.App(name="experiment", help="Define an experiment, ramp it, stop it, see where it stands.")
+app.command("ra_guard.cli.experiment_launch:package", name="package", help="Write the deployment package.")
 
 Flag = Annotated[bool, Parameter(negative=())]
 
