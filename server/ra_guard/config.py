@@ -20,6 +20,9 @@ ENV_PREFIX = "RA_GUARD_"
 ENV_NESTING = "__"
 CONFIG_VARIABLE = "RA_GUARD_CONFIG"
 
+_SECRET = {("alerts", "slack"), ("alerts", "email")}
+"""Options whose values no error shows."""
+
 
 class Section(BaseModel):
     """One table of the configuration. Fields carry no defaults: those are in default.toml."""
@@ -139,6 +142,25 @@ class Log(Section):
     verify_share: Annotated[float, Field(ge=0, le=1)]
 
 
+Addresses = tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,20}://\S+$")], ...]
+
+
+class Alerts(Section):
+    """Where people are told, and what they are pointed to."""
+
+    slack: Annotated[Addresses, Field(repr=False)]
+    email: Annotated[Addresses, Field(repr=False)]
+    dashboard: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    report: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    runbook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+
+    @field_validator("slack", "email", mode="before")
+    @classmethod
+    def _separated_by_spaces(cls, found: object) -> object:
+        """As an environment variable has them."""
+        return found.split() if isinstance(found, str) else found
+
+
 class Telemetry(Section):
     """Metrics and traces."""
 
@@ -160,6 +182,7 @@ class Settings(Section):
     triton: Triton
     cold: Cold
     log: Log
+    alerts: Alerts
     telemetry: Telemetry
 
     @property
@@ -309,7 +332,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{name}: no such option{_suggestion(path[-1], _allowed(path))}")
         else:
-            lines.append(f"{name}: found {problem.get('input')!r}; {problem['msg']}")
+            found = "what is not shown" if tuple(path[:2]) in _SECRET else repr(problem.get("input"))
+            lines.append(f"{name}: found {found}; {problem['msg']}")
     where = f"{file}: " if file else ""
     return where + "; ".join(lines)
 
