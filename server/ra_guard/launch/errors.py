@@ -27,6 +27,12 @@ class NotSigned(LaunchError):
     """A signature for a line that the checklist does not have, or that the software proves."""
 
 
+class NothingToRehearse(LaunchError):
+    """A gallery without an embedding to ask with."""
+
+    status_code = Code.FAILED_PRECONDITION
+
+
 class DrillRefused(LaunchError):
     """A rollback drill that would stop something real, or take back what was decided."""
 

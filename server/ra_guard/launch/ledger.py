@@ -50,6 +50,8 @@ class Drill:
     """From the order to the last replica."""
     resume_s: float
     replicas: int
+    epoch: int
+    """That it began."""
 
 
 def entries_of(experiment: wire.Experiment) -> tuple[Entry, ...]:
@@ -114,7 +116,7 @@ def latest_drill(ledger: Sequence[Entry]) -> Drill | None:
     if entry is None:
         return None
     numbers = entry.numbers
-    return Drill(entry.at, entry.who, numbers[KILL_S], numbers[RESUME_S], int(numbers[REPLICAS]))
+    return Drill(entry.at, entry.who, numbers[KILL_S], numbers[RESUME_S], int(numbers[REPLICAS]), int(numbers[EPOCH]))
 
 
 def _joined_by_drills(ledger: Sequence[Entry], epoch: int) -> Iterator[int]:

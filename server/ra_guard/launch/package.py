@@ -116,16 +116,23 @@ def planned_power(definition: Definition) -> Power:
     """What the sample of the definition can show."""
     sample, primary = definition.sample, definition.metrics.primary
     alpha = round(1 - primary.confidence_percent / 100, 12)
-    test = {"deviation": sample.sd_points, "alpha": alpha}
-    wanted = {**test, "power": sample.power_percent / 100}
-    users = sample.users_per_arm
+    users, deviation, power = sample.users_per_arm, sample.sd_points, sample.power_percent / 100
+
+    def needed(points: float) -> int:
+        return sample_size(points, deviation=deviation, power=power, alpha=alpha)
+
+    def power_percent(points: float) -> float:
+        return 100 * power_of(points, users, users, deviation=deviation, alpha=alpha)
+
     return Power(
         alpha=alpha,
-        minimum_detectable_points=minimum_detectable_effect(users, users, **wanted),
-        users_per_arm_for_expected=sample_size(primary.expected_points, **wanted),
-        users_per_arm_for_success=sample_size(primary.success_points, **wanted),
-        power_percent_for_expected=100 * power_of(primary.expected_points, users, users, **test),
-        power_percent_for_success=100 * power_of(primary.success_points, users, users, **test),
+        minimum_detectable_points=minimum_detectable_effect(
+            users, users, deviation=deviation, power=power, alpha=alpha
+        ),
+        users_per_arm_for_expected=needed(primary.expected_points),
+        users_per_arm_for_success=needed(primary.success_points),
+        power_percent_for_expected=power_percent(primary.expected_points),
+        power_percent_for_success=power_percent(primary.success_points),
     )
 
 
