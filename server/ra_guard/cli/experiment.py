@@ -35,7 +35,7 @@ from ra_guard.v1 import rerank_pb2
 
 app = cyclopts.App(name="experiment", help="Define an experiment, ramp it, stop it, see where it stands.")
 app.command("ra_guard.cli.experiment_launch:package", name="package", help="Write the deployment package.")
-app.command("ra_guard.cli.experiment_launch:readiness", name="readiness", help="Run the checklist: GO or NO-GO.")
+app.command("ra_guard.cli.experiment_readiness:readiness", name="readiness", help="Run the checklist: GO or NO-GO.")
 app.command("ra_guard.cli.experiment_launch:sign", name="sign", help="Vouch for a line of the checklist.")
 
 Flag = Annotated[bool, Parameter(negative=())]

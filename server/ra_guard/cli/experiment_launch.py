@@ -1,4 +1,4 @@
-"""`ra-guard experiment package`, `sign` and `readiness`: what comes before the first user is treated."""
+"""`ra-guard experiment package` and `sign`: what people read, and vouch for, before the first user is treated."""
 
 import json as encoding
 from datetime import UTC, date, datetime
@@ -8,22 +8,14 @@ from typing import Annotated, cast
 from cyclopts import Parameter
 
 from ra_guard.cli.experiment import Signature, control_addresses
-from ra_guard.cli.experiment_readiness import print_readiness
 from ra_guard.client import ExperimentClient
 from ra_guard.config import Settings, load
 from ra_guard.errors import ConfigError
 from ra_guard.experiments.definition import parse_definition
 from ra_guard.launch import ledger
-from ra_guard.launch.checks import checks_of
-from ra_guard.launch.checks.drill import Drilling, require_nothing_to_lose
-from ra_guard.launch.checks.system import Admin, System
 from ra_guard.launch.package import Origin, Package, assemble, write
 from ra_guard.launch.pages import markdown
-from ra_guard.launch.readiness import Readiness, checklist, decide
 from ra_guard.v1 import experiment_pb2 as wire
-
-NO_GO = 1
-LIMIT_S = 60.0
 
 Flag = Annotated[bool, Parameter(negative=())]
 Control = Annotated[
@@ -72,7 +64,7 @@ def sign(
     with ExperimentClient(control or control_addresses(settings), token=settings.control.token) as client:
         experiment = client.get(wire.GetRequest(key=key)).experiment
         found = ledger.require_signable(parse_definition(experiment.definition), line)
-        _admin(client).note(
+        ledger_of(client).note(
             key,
             what=ledger.withdrawn(line) if withdraw else ledger.signed(line),
             who=signature.name,
@@ -86,57 +78,9 @@ def sign(
         print(f"{key}: {signature.name} {done} in epoch {experiment.epoch}: {found.item}")
 
 
-def readiness(
-    key: str,
-    /,
-    *,
-    drill: Annotated[Flag, Parameter(help="Kill and resume at ramp 0 %, timed; begins a new epoch.")] = False,
-    who: Annotated[str | None, Parameter(help="Who drills; by default the user of the operating system.")] = None,
-    server: Annotated[
-        str | None, Parameter(help="Address of the rerank server; by default the configuration's.")
-    ] = None,
-    limit_s: Annotated[float, Parameter(help="Longest time for one check.")] = LIMIT_S,
-    control: Control = None,
-    as_json: Json = False,
-) -> int:
-    """Measure the checklist on the running system and decide: exit 0 for GO, 1 for NO-GO."""
-    settings = load()
-    with ExperimentClient(control or control_addresses(settings), token=settings.control.token) as client:
-        experiment = client.get(wire.GetRequest(key=key)).experiment
-        system = System(
-            settings=settings,
-            server=server or settings.server.address(settings.server.port),
-            definition=parse_definition(experiment.definition),
-            experiment=experiment,
-            ledger=ledger.entries_of(experiment),
-            admin=_admin(client),
-        )
-        if drill:
-            require_nothing_to_lose(system)
-        found = _readiness(system, Drilling(Signature(why="", who=who).name) if drill else None, limit_s)
-    if as_json:
-        print(encoding.dumps(found.to_json(), ensure_ascii=False))
-    else:
-        print_readiness(system.definition, found)
-    return 0 if found.is_go else NO_GO
-
-
-def _readiness(system: System, drilling: Drilling | None, limit_s: float) -> Readiness:
-    definition, epoch = system.definition, system.experiment.epoch
-    signatures = ledger.signatures(system.ledger, epoch)
-    lines = checklist(definition, epoch, checks_of(system, drilling), signatures, limit_s)
-    return Readiness(
-        key=definition.key,
-        revision=system.experiment.plan.revision,
-        epoch=epoch,
-        at=datetime.now(UTC),
-        lines=lines,
-        criteria=decide(definition, lines),
-    )
-
-
-def _admin(client: ExperimentClient) -> Admin:
-    return cast("Admin", client)
+def ledger_of(client: ExperimentClient) -> ledger.Notes:
+    """The client as what takes lines for the ledger."""
+    return cast("ledger.Notes", client)
 
 
 def _in_force(settings: Settings, control: str | None, key: str, launch: date | None) -> Package:

@@ -33,6 +33,18 @@ class NothingToRehearse(LaunchError):
     status_code = Code.FAILED_PRECONDITION
 
 
+class EverybodyEnrolled(LaunchError):
+    """Nobody to call as without being counted among the users of an arm."""
+
+    status_code = Code.FAILED_PRECONDITION
+
+
+class NotResumed(LaunchError):
+    """A drill that could stop the experiment and not start it again."""
+
+    status_code = Code.FAILED_PRECONDITION
+
+
 class DrillRefused(LaunchError):
     """A rollback drill that would stop something real, or take back what was decided."""
 

@@ -9,7 +9,7 @@ signed before it still holds.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
@@ -26,6 +26,7 @@ EPOCH_BEFORE: Final = "epoch_before"
 KILL_S: Final = "kill_s"
 RESUME_S: Final = "resume_s"
 REPLICAS: Final = "replicas"
+WAITING: Final = "waiting"
 SOFTWARE: Final = "ra-guard "
 """How the names of what acts by itself begin: nothing that software writes is a signature."""
 
@@ -50,8 +51,18 @@ class Drill:
     """From the order to the last replica."""
     resume_s: float
     replicas: int
+    """That took the kill up."""
+    waiting: int
+    """That did not, and still had a lease."""
     epoch: int
     """That it began."""
+
+
+class Notes(Protocol):
+    """What takes lines for the ledger: `ExperimentClient`."""
+
+    def note(self, key: str, *, what: str, who: str, why: str, numbers: Mapping[str, float]) -> object:
+        """Appends a line, and changes nothing else."""
 
 
 def entries_of(experiment: wire.Experiment) -> tuple[Entry, ...]:
@@ -116,7 +127,15 @@ def latest_drill(ledger: Sequence[Entry]) -> Drill | None:
     if entry is None:
         return None
     numbers = entry.numbers
-    return Drill(entry.at, entry.who, numbers[KILL_S], numbers[RESUME_S], int(numbers[REPLICAS]), int(numbers[EPOCH]))
+    return Drill(
+        at=entry.at,
+        who=entry.who,
+        kill_s=numbers[KILL_S],
+        resume_s=numbers[RESUME_S],
+        replicas=int(numbers[REPLICAS]),
+        waiting=int(numbers[WAITING]),
+        epoch=int(numbers[EPOCH]),
+    )
 
 
 def _joined_by_drills(ledger: Sequence[Entry], epoch: int) -> Iterator[int]:

@@ -122,7 +122,7 @@ def checklist(
     definition: Definition, epoch: int, checks: Mapping[str, Check], signatures: Mapping[str, Signature], limit_s: float
 ) -> tuple[Measured, ...]:
     """Every line in the order of the definition; a check that takes longer than ``limit_s`` fails."""
-    return tuple(_measured(line, definition.key, epoch, checks, signatures, limit_s) for line in definition.checklist)
+    return tuple(_measured(line, epoch, checks, signatures, limit_s) for line in definition.checklist)
 
 
 def decide(definition: Definition, lines: Sequence[Measured]) -> tuple[Criterion, ...]:
@@ -138,7 +138,6 @@ def decide(definition: Definition, lines: Sequence[Measured]) -> tuple[Criterion
 
 def _measured(
     line: ChecklistLine,
-    key: str,
     epoch: int,
     checks: Mapping[str, Check],
     signatures: Mapping[str, Signature],
@@ -148,19 +147,17 @@ def _measured(
     is_measured = line.id in checks and (line.proof is Proof.CHECK or line.id == DRILLED_LINE)
     found = _within(checks[line.id], limit_s) if is_measured else None
     if line.proof is Proof.SIGNATURE and (found is None or found.result is Result.NEEDS_A_PERSON):
-        found = _signed(line, key, epoch, signatures.get(line.id), found)
+        found = _signed(epoch, signatures.get(line.id), found)
     if found is None:
         found = needs_a_person(f"this release has no check {line.id}; declare proof = 'signature' and have it signed")
     return Measured(line, found, time.monotonic() - started)
 
 
-def _signed(line: ChecklistLine, key: str, epoch: int, signature: Signature | None, found: Found | None) -> Found:
+def _signed(epoch: int, signature: Signature | None, found: Found | None) -> Found:
     if signature is not None:
         return passed(f"signed by {signature.who} on {signature.at:%Y-%m-%d}: {one_line(signature.why)}")
-    otherwise = f", or: {found.evidence}" if found else ""
-    return needs_a_person(
-        f'nobody has signed it in epoch {epoch}; ra-guard experiment sign {key} {line.id} --why "..."{otherwise}'
-    )
+    otherwise = f", or {found.evidence}" if found else ""
+    return needs_a_person(f"nobody has signed it in epoch {epoch}; sign it{otherwise}")
 
 
 def _within(check: Check, limit_s: float) -> Found:
@@ -179,6 +176,11 @@ def _found(check: Check) -> Found:
     except BaseException as error:  # noqa: BLE001 (a panic of the core is no Exception; whatever it is, it is no pass)
         return failed(one_line(f"{type(error).__name__}: {error}"))
     return Found(found.result, one_line(found.evidence))
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 replica``, ``1,200 replicas``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def one_line(text: str) -> str:

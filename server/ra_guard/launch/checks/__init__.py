@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from ra_guard.launch.checks.alerting import alerting_tested
-from ra_guard.launch.checks.drill import Drilling, rollback_tested
+from ra_guard.launch.checks.drill import rollback_tested
 from ra_guard.launch.checks.evidence import analysis_scripts_prepared, consistency_verified, go_no_go_defined
 from ra_guard.launch.checks.gallery import (
     feature_latency_verified,
@@ -16,7 +16,7 @@ from ra_guard.launch.checks.gallery import (
 )
 from ra_guard.launch.checks.service import dashboards_operational, service_deployed
 from ra_guard.launch.checks.system import System
-from ra_guard.launch.readiness import DRILLED_LINE, Check, Found
+from ra_guard.launch.readiness import Check, Found
 
 REGISTRY: Final[Mapping[str, Callable[[System], Found]]] = {
     each.__name__: each
@@ -27,6 +27,7 @@ REGISTRY: Final[Mapping[str, Callable[[System], Found]]] = {
         pools_prepared,
         dashboards_operational,
         alerting_tested,
+        rollback_tested,
         gallery_validated,
         feature_latency_verified,
         consistency_verified,
@@ -37,7 +38,6 @@ REGISTRY: Final[Mapping[str, Callable[[System], Found]]] = {
 """By the id of the line that it proves."""
 
 
-def checks_of(system: System, drilling: Drilling | None) -> Mapping[str, Check]:
-    """Every check, bound to a system; the drill runs only if somebody asked for it."""
-    bound: dict[str, Check] = {name: partial(check, system) for name, check in REGISTRY.items()}
-    return {**bound, DRILLED_LINE: partial(rollback_tested, system, drilling)}
+def checks_of(system: System) -> Mapping[str, Check]:
+    """Every check, bound to a system."""
+    return {name: partial(check, system) for name, check in REGISTRY.items()}

@@ -8,7 +8,7 @@ from typing import Final
 from ra_guard.experiments.definition.words import spoken
 from ra_guard.launch.checks.system import System
 from ra_guard.launch.package import planned_power
-from ra_guard.launch.readiness import Found, failed, passed
+from ra_guard.launch.readiness import Found, counted, failed, passed
 from ra_guard.logs.errors import NothingExported
 from ra_guard.logs.exposures import exposures
 from ra_guard.logs.layout import Kind, segment_of
@@ -38,7 +38,9 @@ def consistency_verified(system: System) -> Found:
         )
     if not found.clean:
         return failed(f"{found.findings[0]}; wanted the same bits, see ra-guard log verify")
-    return passed(f"{found.records:,} records of the latest {found.segments} segments: the same, bit for bit")
+    return passed(
+        f"{found.records:,} records of the latest {counted(found.segments, 'segment')}: the same, bit for bit"
+    )
 
 
 def _latest(objects: Objects) -> list[Listed]:
@@ -71,11 +73,11 @@ def analysis_scripts_prepared(system: System) -> Found:
     try:
         found = exposures(system.settings.evidence_dir, definition.key, time.time_ns())
     except NothingExported as error:
-        return failed(f"{error}; run ra-guard log export")
+        return failed(str(error))
     z = ", ".join(f"{each:.2f}" for each in looks.z)
     return passed(
         f"{needed:,} of {users:,} users an arm are enough; boundaries at even inflow: z {z}; "
-        f"the export reads, {len(found.epochs)} epochs"
+        f"the export reads, {counted(len(found.epochs), 'epoch')}"
     )
 
 

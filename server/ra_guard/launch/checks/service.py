@@ -9,17 +9,15 @@ from typing import Final
 from ra_guard.experiments.definition.measures import Metric
 from ra_guard.experiments.definition.words import NAMES
 from ra_guard.launch.checks.system import System
-from ra_guard.launch.readiness import Found, failed, passed
+from ra_guard.launch.readiness import Found, counted, failed, passed
 from ra_guard.v1 import experiment_pb2 as wire
 
 SERVING: Final = "SERVING"
 SERIES: Final[Mapping[Metric, str]] = {
     Metric.LATENCY_P95: "rpc_server_call_duration_seconds_bucket",
     Metric.ERROR_RATE: "ra_guard_rerank_calls_total",
-    Metric.CRITICAL_ERRORS: "ra_guard_failures_total",
-    Metric.HEALTH_CHECK_FAILURES: "ra_guard_control_oldest_word_seconds",
 }
-"""The Prometheus series from which a dashboard draws a metric."""
+"""The Prometheus series from which a dashboard draws a metric; a metric without one cannot be shown yet."""
 _HTTP_TIMEOUT_S = 5.0
 _PATIENCE_S = 5.0
 """A call is counted a moment after it was answered."""
@@ -39,8 +37,8 @@ def service_deployed(system: System) -> Found:
         status = client.health()
     if status != SERVING:
         return failed(f"found {system.server} {status}, wanted {SERVING}; see its log for what the probe reports")
-    number = len(experiment.replicas)
-    return passed(f"{number} replicas hold revision {experiment.plan.revision}; {system.server} is {status}")
+    number = counted(len(experiment.replicas), "replica")
+    return passed(f"{number} with revision {experiment.plan.revision}; {system.server} is {status}")
 
 
 def _trouble(experiment: wire.Experiment, replica: wire.Replica) -> str:
@@ -76,15 +74,13 @@ def dashboards_operational(system: System) -> Found:
         return failed(
             f"found no {', '.join(sorted(missing))} at {', '.join(endpoints)}, wanted them; is the server called?"
         )
-    return passed(f"{len(endpoints)} endpoints answer; {', '.join(sorted(wanted))} are there")
+    return passed(f"{counted(len(endpoints), 'endpoint')} answered; {', '.join(sorted(wanted))} are there")
 
 
 def _call_once(system: System) -> None:
     """One call that enrols nobody: a series begins with its first value."""
-    unit = system.bystander()
-    if unit is not None:
-        with system.calls() as client:
-            client.rerank(query="anything", user_id=unit, candidate_ids=["any"])
+    with system.calls() as client:
+        client.rerank(query="anything", user_id=system.bystander(), candidate_ids=["any"])
 
 
 def _endpoints(system: System) -> dict[str, set[str]]:
