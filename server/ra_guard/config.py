@@ -142,6 +142,17 @@ class Log(Section):
     verify_share: Annotated[float, Field(ge=0, le=1)]
 
 
+class Watch(Section):
+    """Who looks after the experiment, and how closely."""
+
+    every_s: Annotated[float, Field(ge=0, le=600)]
+    token: Annotated[str, Field(repr=False)]
+    lag_s: Annotated[float, Field(ge=0, le=3600)]
+    reports: str
+    report_hour: Annotated[int, Field(ge=0, le=23)]
+    metrics_port: Port
+
+
 Addresses = tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,20}://\S+$")], ...]
 
 
@@ -182,6 +193,7 @@ class Settings(Section):
     triton: Triton
     cold: Cold
     log: Log
+    watch: Watch
     alerts: Alerts
     telemetry: Telemetry
 
@@ -214,6 +226,11 @@ class Settings(Section):
     def evidence_dir(self) -> Path:
         """Parquet of the logs, by day."""
         return self.state_dir / "evidence"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Reports, a folder an experiment."""
+        return Path(self.watch.reports) if self.watch.reports else self.state_dir / "reports"
 
     @property
     def plan_dir(self) -> Path:

@@ -272,9 +272,9 @@ class Board:
         ]
         for guardrail in definition.metrics.guardrails:
             if guardrail.metric is alert.metric and guardrail.action is Action.ROLL_BACK:
-                words.append(f"it rolls back by itself unless {kept(guardrail)}, {named(guardrail.evidence)}")
+                words.append(f"it rolls back by itself unless {kept(guardrail)}")
             elif guardrail.metric is alert.metric and guardrail.action is Action.INVESTIGATE:
-                words.append(f"the ramp holds unless {kept(guardrail)}, {named(guardrail.evidence)}")
+                words.append(f"the ramp holds unless {kept(guardrail)}")
         return words
 
     def _next_step(self, standing: Standing) -> EscalationLevel | None:

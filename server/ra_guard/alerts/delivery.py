@@ -176,7 +176,7 @@ class _Line:
             return None
 
     def _bring(self, waiting: _Waiting) -> None:
-        """Tries until the message is taken or too old; when time runs out before, it stays in hand, and the line ends."""
+        """Tries until the message is taken or too old. When time runs out first, it stays in hand and the line ends."""
         pause_s, tries = self._limits.first_pause_s, 1
         while (why := self.receiver.deliver(waiting.message, self._left_s(self._limits.answer_s))) != DELIVERED:
             if time.monotonic() + pause_s > waiting.offered_at + self._limits.keep_s:

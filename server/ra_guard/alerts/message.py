@@ -92,5 +92,8 @@ class Message:
 
 
 def _escaped(text: str) -> str:
-    """Text that reads the same once Markdown is rendered; line breaks would begin a block of their own."""
-    return re.sub(r"([\\`*_\[\]<>#!|~])", r"\\\1", " ".join(text.split()))
+    """Text that reads the same once Markdown is rendered; line breaks would begin a block of their own.
+
+    An underscore within a word is none of Markdown's, and Slack would show the backslash before it.
+    """
+    return re.sub(r"([\\`*\[\]<>|~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))

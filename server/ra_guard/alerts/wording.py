@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from math import isinf
 from typing import Final
 
-from ra_guard.experiments.definition.measures import Alarm, Bound, Counted, Metric, Requirement, Scale
+from ra_guard.experiments.definition.measures import Alarm, Bound, Comparison, Counted, Metric, Requirement, Scale
 from ra_guard.experiments.monitor.outcomes import Reading
 
 _NAMES: Final = {
@@ -48,16 +48,19 @@ def crossing(alarm: Alarm) -> str:
 
 
 def condition(alarm: Alarm) -> str:
-    """What an alarm waits for, whole: "error rate above 2 % over 15 minutes, for 15 minutes, observed"."""
+    """What an alarm waits for, whole: "error rate is above 2 % over 15 min, for 15 min (observed)"."""
     over = f"over {minutes(alarm.over_minutes)}" if alarm.over_minutes else "since the epoch began"
     lasting = f", for {minutes(alarm.for_minutes)}" if alarm.for_minutes else ""
-    return f"{crossing(alarm)} {over}{lasting}, {named(alarm.evidence)}"
+    return f"{_bounded(alarm, alarm.when)} {over}{lasting} ({named(alarm.evidence)})"
 
 
 def kept(requirement: Requirement) -> str:
-    """What a requirement asks for: "error rate below +1 percentage points"."""
-    bound = amount(requirement.bound, requirement.scale)
-    return f"{metric_name(requirement.metric)} {named(requirement.must_be)} {bound}"
+    """What a requirement asks for: "error rate is below +1 percentage points (observed)"."""
+    return f"{_bounded(requirement, requirement.must_be)} ({named(requirement.evidence)})"
+
+
+def _bounded(bound: Bound, comparison: Comparison) -> str:
+    return f"{metric_name(bound.metric)} is {named(comparison)} {amount(bound.bound, bound.scale)}"
 
 
 def found(bound: Bound, reading: Reading) -> str:

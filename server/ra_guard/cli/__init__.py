@@ -18,6 +18,7 @@ app.command("ra_guard.cli.rerank:app", name="rerank", help="Rerank candidates fo
 app.command("ra_guard.cli.gallery:app", name="gallery", help="Ingest, describe and verify the gallery.")
 app.command("ra_guard.cli.models:app", name="models", help="List, build and pull embedding spaces.")
 app.command("ra_guard.cli.control:app", name="control", help="Run a control plane until SIGTERM.")
+app.command("ra_guard.cli.watch:app", name="watch", help="Look after the experiment until SIGTERM.")
 app.command("ra_guard.cli.demo:app", name="demo", help="Show the product at work on real photographs.")
 app.command("ra_guard.cli.experiment:app", name="experiment", help="Define an experiment, ramp it, stop it.")
 app.command("ra_guard.cli.log:app", name="log", help="Ship, export, count and verify what was logged.")
