@@ -35,8 +35,7 @@ def line(what: str, epoch: float | None, *, who: str = "ada", minutes: int = 0, 
 
 
 def drilled(before: float, after: float) -> Entry:
-    numbers = {"kill_s": 0.25, "resume_s": 0.5, "replicas": 3.0, "waiting": 0.0}
-    return line(DRILLED, after, epoch_before=before, **numbers)
+    return line(DRILLED, after, epoch_before=before, kill_s=0.25, resume_s=0.5, replicas=3.0, waiting=0.0)
 
 
 def test_a_signature_holds_for_its_epoch() -> None:
@@ -90,7 +89,7 @@ class LedgerClient:
         pass
 
     def get(self, request: wire.GetRequest) -> wire.GetResponse:
-        experiment = wire.Experiment(key=request.key, epoch=2, definition=template(), history=self._lines)
+        experiment = wire.Experiment(key=request.key, epoch=2, definition=template())
         return wire.GetResponse(experiment=experiment)
 
     def note(self, key: str, *, what: str, who: str, why: str, numbers: Mapping[str, float]) -> None:
@@ -106,8 +105,7 @@ def test_signing_and_taking_it_back(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(experiment_launch, "ExperimentClient", client)
 
     def kept() -> set[str]:
-        experiment = wire.Experiment(key=KEY, history=lines)
-        return set(signatures(entries_of(experiment), 2))
+        return set(signatures(entries_of(KEY, lines), 2))
 
     assert main(("experiment", "sign", KEY, ITEM, "--why", "rota", "--who", "ada")) == 0
     assert capsys.readouterr().out == f"{KEY}: ada signed in epoch 2: On-call rotation scheduled\n"

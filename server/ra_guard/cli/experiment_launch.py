@@ -3,7 +3,7 @@
 import json as encoding
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -64,7 +64,7 @@ def sign(
     with ExperimentClient(control or control_addresses(settings), token=settings.control.token) as client:
         experiment = client.get(wire.GetRequest(key=key)).experiment
         found = ledger.require_signable(parse_definition(experiment.definition), line)
-        ledger_of(client).note(
+        client.note(
             key,
             what=ledger.withdrawn(line) if withdraw else ledger.signed(line),
             who=signature.name,
@@ -78,17 +78,13 @@ def sign(
         print(f"{key}: {signature.name} {done} in epoch {experiment.epoch}: {found.item}")
 
 
-def ledger_of(client: ExperimentClient) -> ledger.Notes:
-    """The client as what takes lines for the ledger."""
-    return cast("ledger.Notes", client)
-
-
 def _in_force(settings: Settings, control: str | None, key: str, launch: date | None) -> Package:
     addresses = control or control_addresses(settings)
     with ExperimentClient(addresses, token=settings.control.token) as client:
         experiment = client.get(wire.GetRequest(key=key)).experiment
+        lines = client.get_ledger(wire.GetLedgerRequest(key=key)).changes
     origin = Origin(addresses, experiment.plan.revision)
-    drill = ledger.latest_drill(ledger.entries_of(experiment))
+    drill = ledger.latest_drill(ledger.entries_of(key, lines))
     return assemble(parse_definition(experiment.definition), launch, origin, drill, datetime.now(UTC))
 
 

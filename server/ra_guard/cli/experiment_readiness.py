@@ -2,7 +2,7 @@
 
 import json as encoding
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -18,7 +18,7 @@ from ra_guard.experiments.definition.words import spoken
 from ra_guard.launch import ledger
 from ra_guard.launch.checks import checks_of
 from ra_guard.launch.checks.drill import drill as run_drill
-from ra_guard.launch.checks.system import Admin, System
+from ra_guard.launch.checks.system import System
 from ra_guard.launch.readiness import Criterion, Readiness, Result, checklist, decide
 from ra_guard.v1 import experiment_pb2 as wire
 
@@ -63,8 +63,8 @@ def _system(settings: Settings, server: str | None, client: ExperimentClient, ke
         server=server or settings.server.address(settings.server.port),
         definition=parse_definition(experiment.definition),
         experiment=experiment,
-        ledger=ledger.entries_of(experiment),
-        admin=cast("Admin", client),
+        ledger=ledger.entries_of(key, client.get_ledger(wire.GetLedgerRequest(key=key)).changes),
+        admin=client,
     )
 
 

@@ -6,10 +6,10 @@ people are to look again. A drill is the exception: it begins a new epoch withou
 signed before it still holds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
@@ -58,18 +58,11 @@ class Drill:
     """That it began."""
 
 
-class Notes(Protocol):
-    """What takes lines for the ledger: `ExperimentClient`."""
-
-    def note(self, key: str, *, what: str, who: str, why: str, numbers: Mapping[str, float]) -> object:
-        """Appends a line, and changes nothing else."""
-
-
-def entries_of(experiment: wire.Experiment) -> tuple[Entry, ...]:
-    """The ledger's latest lines as an answer of the control plane has them, oldest first."""
+def entries_of(key: str, changes: Iterable[wire.Change]) -> tuple[Entry, ...]:
+    """Lines of the ledger as an answer of the control plane has them."""
     return tuple(
         Entry(
-            experiment.key,
+            key,
             change.revision,
             change.at.ToDatetime(UTC),
             change.who,
@@ -77,7 +70,7 @@ def entries_of(experiment: wire.Experiment) -> tuple[Entry, ...]:
             change.what,
             dict(change.numbers),
         )
-        for change in experiment.history
+        for change in changes
     )
 
 
@@ -108,7 +101,7 @@ def require_signable(definition: Definition, item: str) -> ChecklistLine:
 
 def signatures(ledger: Sequence[Entry], epoch: int) -> Mapping[str, Signature]:
     """By line of the checklist, those that hold in an epoch. ``ledger`` is oldest first."""
-    epochs = set(_joined_by_drills(ledger, epoch))
+    epochs = _joined_by_drills(ledger, epoch)
     found: dict[str, Signature] = {}
     for entry in ledger:
         if entry.numbers.get(EPOCH) not in epochs or entry.who.startswith(SOFTWARE):
@@ -138,10 +131,10 @@ def latest_drill(ledger: Sequence[Entry]) -> Drill | None:
     )
 
 
-def _joined_by_drills(ledger: Sequence[Entry], epoch: int) -> Iterator[int]:
-    """An epoch, and those before it from which nothing but a drill led to it."""
-    yield epoch
+def _joined_by_drills(ledger: Sequence[Entry], epoch: int) -> set[int]:
+    """An epoch, and those before it from which nothing but drills led to it."""
+    joined = {epoch}
     for entry in reversed(ledger):
-        if entry.what == DRILLED and entry.numbers[EPOCH] == epoch:
-            epoch = int(entry.numbers[EPOCH_BEFORE])
-            yield epoch
+        if entry.what == DRILLED and entry.numbers[EPOCH] == min(joined):
+            joined.add(int(entry.numbers[EPOCH_BEFORE]))
+    return joined

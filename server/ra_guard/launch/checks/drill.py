@@ -4,7 +4,6 @@ from typing import Final
 
 from ra_guard.client import CallFailed
 from ra_guard.experiments.allocation import percent
-from ra_guard.experiments.plane import LEDGER_LINES
 from ra_guard.launch import ledger
 from ra_guard.launch.checks.system import System
 from ra_guard.launch.errors import DrillRefused, NotResumed
@@ -12,8 +11,6 @@ from ra_guard.launch.readiness import Found, counted, failed, needs_a_person, pa
 from ra_guard.v1 import experiment_pb2 as wire
 
 WHY: Final = "rollback drill before the launch"
-RAMP_NUMBER: Final = "ramp_percent"
-"""In the ledger's numbers of a change: where the ramp stands after it."""
 
 
 def rollback_tested(system: System) -> Found:
@@ -74,21 +71,11 @@ def require_nobody_enrolled(system: System) -> None:
         trouble = f"an experiment at ramp {percent(plan.ramp_bp)}"
     elif experiment.approved_bp:
         trouble = f"stage {percent(experiment.approved_bp[0])} approved, which a resume takes back"
-    elif _may_have_enrolled(system):
-        trouble = f"an epoch {experiment.epoch} that has enrolled users, or whose first lines are not in the answer"
+    elif experiment.widest_bp:
+        trouble = f"users enrolled in epoch {experiment.epoch}, up to ramp {percent(experiment.widest_bp)}"
     if trouble:
         raise DrillRefused(
             found=trouble,
             wanted="a live experiment at ramp 0 %, with nobody enrolled and nothing approved",
             cure="drill before the first approval",
         )
-
-
-def _may_have_enrolled(system: System) -> bool:
-    """By the ledger: the ramp stood above 0 in this epoch, or the epoch's beginning is not among the lines."""
-    epoch = float(system.experiment.epoch)
-    enrolling = (
-        entry.numbers.get(ledger.EPOCH) == epoch and entry.numbers.get(RAMP_NUMBER, 0.0) > 0 for entry in system.ledger
-    )
-    reaches_back = any(entry.numbers.get(ledger.EPOCH, epoch) < epoch for entry in system.ledger)
-    return any(enrolling) or (len(system.ledger) >= LEDGER_LINES and not reaches_back)

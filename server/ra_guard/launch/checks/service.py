@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from ra_guard.config import Settings
 from ra_guard.experiments.definition.measures import Metric
-from ra_guard.experiments.definition.words import NAMES
 from ra_guard.launch.checks.system import System
 from ra_guard.launch.readiness import Found, counted, failed, passed
 from ra_guard.v1 import experiment_pb2 as wire
@@ -17,12 +17,13 @@ SERIES: Final[Mapping[Metric, str]] = {
     Metric.LATENCY_P95: "rpc_server_call_duration_seconds_bucket",
     Metric.ERROR_RATE: "ra_guard_rerank_calls_total",
 }
-"""The Prometheus series from which a dashboard draws a metric; a metric without one cannot be shown yet."""
+"""The workers' series from which a dashboard draws a metric."""
+WATCHED: Final = "ra_guard_trigger_bound"
+"""The watch's series, by metric: it is there once the watch has judged a minute, with or without users."""
 _HTTP_TIMEOUT_S = 5.0
 _PATIENCE_S = 5.0
 """A call is counted a moment after it was answered."""
 _POLL_S = 0.1
-_NAME = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)[ {]", re.MULTILINE)
 
 
 def service_deployed(system: System) -> Found:
@@ -45,6 +46,8 @@ def _trouble(experiment: wire.Experiment, replica: wire.Replica) -> str:
     plan = experiment.plan
     if replica.age_s > plan.lease_s:
         return f"found {replica.replica} silent for {replica.age_s:.0f} s, wanted a word within {plan.lease_s} s"
+    if replica.failing:
+        return f"found {replica.replica} failing its health check, wanted a replica that serves"
     if replica.revision != plan.revision:
         return f"found {replica.replica} at revision {replica.revision}, wanted {plan.revision}"
     return ""
@@ -52,29 +55,50 @@ def _trouble(experiment: wire.Experiment, replica: wire.Replica) -> str:
 
 def dashboards_operational(system: System) -> Found:
     """Every Prometheus endpoint answers, and together they have the series that the dashboard's metrics come from."""
+    places = _endpoints(system.settings)
+    if off := [option for option, (_, port) in places.items() if not port]:
+        return failed(f"found {' and '.join(off)} = 0, wanted a port; set it")
     metrics = system.definition.dashboard.metrics
-    if drawn_from_nothing := [NAMES[metric] for metric in metrics if metric not in SERIES]:
-        return failed(
-            f"found no series for {', '.join(drawn_from_nothing)}, wanted one for each metric of the dashboard"
-        )
-    settings = system.settings
-    if not settings.telemetry.metrics_port or not settings.control.metrics_port:
-        off = [name for name in ("telemetry", "control") if not getattr(settings, name).metrics_port]
-        return failed(f"found {' and '.join(f'{name}.metrics_port' for name in off)} = 0, wanted a port; set it")
-    wanted = {SERIES[metric] for metric in metrics}
     give_up = time.monotonic() + _PATIENCE_S
     while True:
-        endpoints = _endpoints(system)
-        missing = wanted - {name for names in endpoints.values() for name in names}
+        pages = [_page(host, port) for host, port in places.values()]
+        missing = [metric for metric in metrics if not any(is_drawn_from(page, metric) for page in pages)]
         if not missing or time.monotonic() > give_up:
             break
         _call_once(system)
         time.sleep(_POLL_S)
+    where = ", ".join(f"{host}:{port}" for host, port in places.values())
     if missing:
         return failed(
-            f"found no {', '.join(sorted(missing))} at {', '.join(endpoints)}, wanted them; is the server called?"
+            f"found no {', '.join(map(series_of, missing))} at {where}, wanted the series of each metric of the "
+            "dashboard; the watch's come two minutes after its start"
         )
-    return passed(f"{counted(len(endpoints), 'endpoint')} answered; {', '.join(sorted(wanted))} are there")
+    return passed(f"{where} have {', '.join(map(series_of, metrics))}")
+
+
+def series_of(metric: Metric) -> str:
+    """As Prometheus has it: ``ra_guard_trigger_bound{metric="ndcg_at_10"}``."""
+    return SERIES.get(metric, f'{WATCHED}{{metric="{metric}"}}')
+
+
+def is_drawn_from(page: str, metric: Metric) -> bool:
+    """Whether an endpoint's page has the series of a metric."""
+    name = SERIES.get(metric)
+    pattern = rf"^{name}[ {{]" if name else rf'^{WATCHED}{{[^}}]*\bmetric="{metric}"'
+    return re.search(pattern, page, re.MULTILINE) is not None
+
+
+def _endpoints(settings: Settings) -> dict[str, tuple[str, int]]:
+    """Host and port by the option that sets it: the workers', and those of control plane and watch if they run here."""
+    host, first = settings.server.host, settings.telemetry.metrics_port
+    workers = range(settings.server.workers if first else 1)
+    places = {f"telemetry.metrics_port{f' + {worker}' if worker else ''}": worker for worker in workers}
+    found = {option: (host, first + worker) for option, worker in places.items()}
+    if not settings.control.address:
+        found["control.metrics_port"] = settings.control.host, settings.control.metrics_port
+        if settings.watch.every_s:
+            found["watch.metrics_port"] = host, settings.watch.metrics_port
+    return found
 
 
 def _call_once(system: System) -> None:
@@ -83,20 +107,13 @@ def _call_once(system: System) -> None:
         client.rerank(query="anything", user_id=system.bystander(), candidate_ids=["any"])
 
 
-def _endpoints(system: System) -> dict[str, set[str]]:
-    """Names of series by endpoint: the workers', and the control plane's where it runs here. Raises OSError."""
-    settings = system.settings
-    telemetry, control = settings.telemetry, settings.control
-    places = [(settings.server.host, telemetry.metrics_port + worker) for worker in range(settings.server.workers)]
-    if not control.address:
-        places.append((control.host, control.metrics_port))
-    return {f"{host}:{port}": _series(host, port) for host, port in places}
-
-
-def _series(host: str, port: int) -> set[str]:
+def _page(host: str, port: int) -> str:
+    """Raises OSError."""
     connection = http.client.HTTPConnection(host, port, timeout=_HTTP_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
-        return set(_NAME.findall(connection.getresponse().read().decode(errors="replace")))
+        return connection.getresponse().read().decode(errors="replace")
+    except OSError as error:
+        raise OSError(f"http://{host}:{port}/metrics: {error}") from None
     finally:
         connection.close()

@@ -1,6 +1,6 @@
 """The running system that a checklist is measured on: where it is, and what its control plane said of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,18 +11,18 @@ from ra_guard.experiments.allocation import Arm, arm_of, hash_seed, percent
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
 from ra_guard.launch.errors import EverybodyEnrolled
-from ra_guard.launch.ledger import Notes
 from ra_guard.v1 import experiment_pb2 as wire
 
 CALL_TIMEOUT_S = 10.0
 _UNITS_TRIED = 10_000
 
 
-class Admin(Notes, Protocol):
-    """The part of `ExperimentClient` that a launch needs."""
+class Admin(Protocol):
+    """The part of `ExperimentClient` that a drill needs."""
 
     def kill(self, request: wire.KillRequest) -> wire.KillResponse: ...
     def resume(self, request: wire.ResumeRequest) -> wire.ResumeResponse: ...
+    def note(self, key: str, *, what: str, who: str, why: str, numbers: Mapping[str, float]) -> wire.NoteResponse: ...
 
 
 @dataclass(frozen=True)
