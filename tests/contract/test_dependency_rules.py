@@ -63,6 +63,7 @@ def importers_of(package: str) -> set[str]:
         ("ra_guard.control", ("ra_guard.cli.control",)),
         ("ra_guard.serving.triton", ("ra_guard.assembly", "ra_guard.cli")),
         ("ra_guard.cli", ("ra_guard.cli",)),
+        ("ra_guard.launch", ("ra_guard.launch", "ra_guard.cli")),
         ("ra_guard.assembly", ("ra_guard.worker",)),
         ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.control", "ra_guard.cli")),
     ],
@@ -98,6 +99,9 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.alerts", "ra_guard.serving"),
         ("ra_guard.alerts", "ra_guard.rpc"),
         ("ra_guard.alerts", "ra_guard.config"),
+        ("ra_guard.experiments", "ra_guard.launch"),
+        ("ra_guard.launch", "ra_guard.rpc"),
+        ("ra_guard.launch", "ra_guard.serving"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:

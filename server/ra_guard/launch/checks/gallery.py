@@ -56,6 +56,8 @@ def features_precomputed(system: System) -> Found:
     states: Counter[int] = Counter()
     for ids in rehearsal.portions(_core.MAX_CANDIDATES):
         answer = rehearsal.rerank(ids)
+        if not answer.candidate_states and answer.status != wire.STATUS_RERANKED:
+            return failed(f"found {_outcome(answer)} for {len(ids)} images, wanted them looked up")
         images += len(ids)
         cold += answer.counts.cold
         states.update(answer.candidate_states or bytes(len(ids)))
@@ -103,8 +105,7 @@ def gallery_validated(system: System) -> Found:
     for domain, ids in _candidates(system, rehearsal).items():
         answer = rehearsal.rerank(ids, domain)
         if answer.status != wire.STATUS_RERANKED:
-            status, reason = wire.Status.Name(answer.status), wire.Reason.Name(answer.reason)
-            return failed(f"found {status} ({reason}) for {len(ids)} candidates of {domain}, wanted STATUS_RERANKED")
+            return failed(f"found {_outcome(answer)} for {len(ids)} candidates of {domain}, wanted STATUS_RERANKED")
         if not np.isfinite(answer.scores).all():
             return failed(f"found a score that is no number among candidates of {domain}, wanted finite ones")
         moved = sum(place != position for place, position in enumerate(answer.ranking))
@@ -139,6 +140,11 @@ def _candidates(system: System, rehearsal: Rehearsal) -> dict[str, list[bytes]]:
         for domain in rehearsal.generation.domains
     }
     return {domain: ids for domain, ids in found.items() if ids}
+
+
+def _outcome(answer: wire.RerankResponse) -> str:
+    reason = f" ({wire.Reason.Name(answer.reason)})" if answer.reason else ""
+    return f"{wire.Status.Name(answer.status)}{reason}"
 
 
 def _served_generation(system: System) -> int:
