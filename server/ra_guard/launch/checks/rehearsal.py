@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Final, Self
 
 import numpy as np
@@ -70,7 +69,7 @@ class Rehearsal:
             start += len(ids)
 
     def _first_embedding(self) -> bytes:
-        ids = list(islice(self.generation.ids(0, ROWS_TRIED), ROWS_TRIED))
+        ids = self.generation.ids(0, ROWS_TRIED)
         rows = np.frombuffer(self.generation.embeddings(self.generation.lookup(ids)), np.float32)
         embeddings = rows.reshape(-1, self.generation.dim)
         usable = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
