@@ -18,6 +18,7 @@ from ra_guard.v1 import rerank_pb2 as wire
 LEAST_POOL: Final = 50
 MOST_POOL: Final = _core.MAX_POOL
 """Candidates of one query, as the plan asks for them."""
+SHOWN_POOLS: Final = 3
 OBJECTS_TRIED: Final = 20
 WARM_UP: Final = 20
 TIMED_CALLS: Final = 300
@@ -85,13 +86,14 @@ def pools_prepared(system: System) -> Found:
             for domain in rehearsal.generation.domains:
                 answer = client.rerank(query=query, user_id=unit, domain=domain, pool_size=MOST_POOL)
                 drawn[f"{domain} by {named}"] = len(answer.ranked_ids)
-    small = {name: number for name, number in drawn.items() if not LEAST_POOL <= number <= MOST_POOL}
+    small = sorted((number, name) for name, number in drawn.items() if number < LEAST_POOL)
     if small:
-        told = ", ".join(f"{number} in {name}" for name, number in small.items())
+        told = ", ".join(f"{number} in {name}" for number, name in small[:SHOWN_POOLS])
+        told += f" and {len(small) - SHOWN_POOLS} more too small" if len(small) > SHOWN_POOLS else ""
         return failed(
             f"found {told}, wanted {LEAST_POOL} to {MOST_POOL}; ingest more images, or ra-guard gallery pools"
         )
-    return passed(f"{', '.join(f'{name} {number}' for name, number in drawn.items())}")
+    return passed(", ".join(f"{name} {number}" for name, number in drawn.items()))
 
 
 def gallery_validated(system: System) -> Found:

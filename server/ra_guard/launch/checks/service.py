@@ -61,7 +61,10 @@ def dashboards_operational(system: System) -> Found:
     metrics = system.definition.dashboard.metrics
     give_up = time.monotonic() + _PATIENCE_S
     while True:
-        pages = [_page(host, port) for host, port in places.values()]
+        try:
+            pages = [_page(host, port) for host, port in places.values()]
+        except OSError as error:
+            return failed(f"found {error}, wanted metrics there; start what {', '.join(places)} are set for")
         missing = [metric for metric in metrics if not any(is_drawn_from(page, metric) for page in pages)]
         if not missing or time.monotonic() > give_up:
             break
@@ -108,12 +111,12 @@ def _call_once(system: System) -> None:
 
 
 def _page(host: str, port: int) -> str:
-    """Raises OSError."""
+    """What an endpoint says. Raises OSError."""
     connection = http.client.HTTPConnection(host, port, timeout=_HTTP_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode(errors="replace")
     except OSError as error:
-        raise OSError(f"http://{host}:{port}/metrics: {error}") from None
+        raise OSError(f"nobody at http://{host}:{port}/metrics ({error})") from None
     finally:
         connection.close()
