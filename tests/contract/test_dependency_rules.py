@@ -51,7 +51,7 @@ def importers_of(package: str) -> set[str]:
         ("tritonclient", ("ra_guard.serving.triton",)),
         ("obstore", ("ra_guard.logs.objects",)),
         ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
-        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged")),
+        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged", "ra_guard.evidence.join")),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
@@ -102,6 +102,9 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.experiments", "ra_guard.launch"),
         ("ra_guard.launch", "ra_guard.rpc"),
         ("ra_guard.launch", "ra_guard.serving"),
+        ("ra_guard.logs", "ra_guard.evidence"),
+        ("ra_guard.evidence", "ra_guard.reports"),
+        ("ra_guard.evidence", "ra_guard.experiments.monitor"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
@@ -138,6 +141,28 @@ def test_what_is_told_is_decided_without_clock_thread_or_network() -> None:
         assert not re.search(r"\bnow\(|\bimport apprise", path.read_text(encoding="utf-8")), path
 
 
+def test_monitoring_is_evidence_in_and_outcomes_out() -> None:
+    """No clock, no thread, no file, no store: the watch and a simulation must come to the same."""
+    strangers = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time"}
+    allowed = (
+        "ra_guard.errors",
+        "ra_guard.evidence",
+        "ra_guard.stats",
+        "ra_guard.experiments.allocation",
+        "ra_guard.experiments.definition",
+        "ra_guard.experiments.model",
+        "ra_guard.experiments.monitor",
+    )
+    files = [path for path in FILES if is_within(name_of(path), "ra_guard.experiments.monitor")]
+    assert files
+    for path in files:
+        names = set(imports(path))
+        assert not {name.split(".")[0] for name in names} & strangers, path
+        own = {name for name in names if is_within(name, "ra_guard")}
+        assert all(any(is_within(name, each) for each in allowed) for name in own), path
+        assert not re.search(r"\b(now|today|utcnow)\(\)|\bnow\(UTC", path.read_text(encoding="utf-8")), path
+
+
 def environment_readers() -> set[str]:
     """Files that name ``os.environ`` or ``os.getenv``, other than to hand the whole environment on."""
     found = set()
@@ -162,7 +187,7 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper"}
+    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper", "ra_guard.watcher"}
     assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed
 
 
