@@ -44,7 +44,7 @@ def must_roll_back(tick: Tick) -> RollBack | None:
     ]
     if not firing and not failed:
         return None
-    numbers: dict[str, float] = {"as_of": float(tick.as_of)}
+    numbers: dict[str, float] = {}
     for watched in firing:
         name = words.name_of("trigger", watched.alarm, numbers)
         numbers |= words.figures(name, watched.alarm, watched.reading)
