@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def requests(draw: st.DrawFn) -> list[Row]:
     rows.append(Change(minute, arm, user, draw(st.sampled_from(sorted(PER_USER))), 0, UNIT * draw(st.integers(0, 3))))
     if draw(st.integers(0, 4)) == 0:
         rows.extend(
-            row._replace(weight=-1) if isinstance(row, Call) else row._replace(count=-row.count, total=-row.total)
+            row._replace(weight=-1) if isinstance(row, Call) else row._replace(counted=-row.counted, total=-row.total)
             for row in list(rows)
         )
     return rows
@@ -51,7 +52,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[list[Row]]]:
     shuffled = draw(st.permutations(rows))
     cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=4)))
     edges = [0, *cuts, len(rows)]
-    return rows, [list(shuffled[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return rows, [list(shuffled[start:end]) for start, end in pairwise(edges)]
 
 
 def added(rows: Sequence[Row]) -> tuple[list[Call], list[Change]]:
@@ -85,7 +86,7 @@ def assert_arm(found: ArmStatistics, rows: Sequence[Row]) -> None:
         total: defaultdict[int, int] = defaultdict(int)
         for change in changes:
             if change.quantity is quantity:
-                count[change.user] += change.count
+                count[change.user] += change.counted
                 total[change.user] += change.total
         if quantity in PER_USER:
             values = [total[user] / UNIT for user in sorted(users)]

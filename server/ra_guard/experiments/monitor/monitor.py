@@ -203,6 +203,11 @@ class Monitor:
             reading = readings[question.what] = answer(question, contrast, beside)
         crossed = crossed_by(question, reading)
         watch.memory = watch.memory.at(as_of, crossed=crossed)
+        # A fault that lasts becomes control's own past, so what was shared stays so while the run of crossings lasts.
+        watch.is_shared = watch.memory.minutes_crossed > 0 and (
+            watch.is_shared
+            or (crossed is True and has_shared_cause(question, contrast, self._epoch.contrast(), beside))
+        )
         return Watched(
             alarm=watch.definition,
             reading=reading,
@@ -210,7 +215,7 @@ class Monitor:
             minutes_crossed=watch.memory.minutes_crossed,
             coverage=watch.memory.coverage,
             is_firing=watch.memory.is_firing,
-            has_shared_cause=bool(crossed) and has_shared_cause(question, contrast, self._epoch.contrast(), beside),
+            has_shared_cause=watch.is_shared,
         )
 
     def _remember_critical_errors(self, as_of: int, vitals: Vitals | None) -> None:
@@ -250,6 +255,7 @@ class _Watch:
         self.alarm = _asked(alarm)
         self.question = Question.of(alarm)
         self.memory = memory or Memory.of(alarm)
+        self.is_shared = False
 
 
 class _Requirement:
