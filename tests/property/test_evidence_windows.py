@@ -1,6 +1,7 @@
 """Windows come to what all rows at once come to, in any order and any cut, corrections included."""
 
 import math
+import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -140,6 +141,21 @@ def test_what_was_asked_for_earlier_does_not_move(
     assert_is_all_of(before[0], one[0])
     last = MINUTES // 2
     assert_is_all_of(before[1], [row for row in one[0] if last - minutes < row.minute <= last])
+
+
+def test_what_nobody_asks_for_does_not_pile_up() -> None:
+    recent = Recent(1)
+    for minute in range(40):
+        recent.add(batch([Call(minute, CONTROL, user) for user in range(2_000)]))
+        recent.keep_up(minute)
+    assert recent.contrast(39).control.calls == 2_000
+    tracemalloc.start()
+    for minute in range(40, 120):
+        recent.add(batch([Call(minute, CONTROL, user) for user in range(2_000)]))
+        recent.keep_up(minute)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 65_536 * 5 * 8 + 1_000_000  # a row of a call is five whole numbers
 
 
 def test_time_does_not_go_back() -> None:

@@ -77,6 +77,7 @@ class Recent:
         self._calls = CallSums()
         self._held = Rows.none()
         self._waiting: list[Rows] = []
+        self._rows_waiting = 0
         self._as_of: int | None = None
         self._known: Contrast | None = None
 
@@ -87,6 +88,7 @@ class Recent:
     def add_rows(self, rows: Rows) -> None:
         """The same, of a batch that several windows take note of."""
         self._waiting.append(rows)
+        self._rows_waiting += len(rows)
 
     def contrast(self, as_of: int) -> Contrast:
         """Both arms over the minutes ``as_of - minutes + 1`` to ``as_of``. Raises MinuteWentBack."""
@@ -101,6 +103,11 @@ class Recent:
             self._known = Contrast(*(_RecentArm(self._calls.arm(arm), held, arm) for arm in (0, 1)))
         return self._known
 
+    def keep_up(self, as_of: int) -> None:
+        """Let go of what is too old although nobody asks. Costs nothing until many rows wait."""
+        if self._rows_waiting > _WAITING:
+            self.contrast(as_of)
+
     def _move(self, as_of: int) -> None:
         start = as_of - self._minutes
         fresh = Rows.joined(*self._waiting).after(start) if self._waiting else Rows.none()
@@ -111,6 +118,7 @@ class Recent:
             self._held = Rows.joined(self._held.after(start), entering)
             self._known = None
         self._waiting = [later] if len(later) else []
+        self._rows_waiting = len(later)
         self._as_of = as_of
 
 

@@ -105,6 +105,8 @@ class Monitor:
             guardrails=tuple(each for each, of in zip(guardrails, asked, strict=True) if of.rolls_back),
             alerts=tuple(self._watched(watch, as_of, beside, readings) for watch in self._alerts),
         )
+        for recent in self._recent.values():
+            recent.keep_up(as_of)
         self._moment = _Moment(as_of, exposure, vitals, tick)
         return tick
 
