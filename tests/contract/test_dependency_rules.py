@@ -55,6 +55,7 @@ def importers_of(package: str) -> set[str]:
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
+        ("matplotlib", ("ra_guard.reports.drawing", "ra_guard.reports.plots")),
         (
             "ra_guard.serve",
             ("ra_guard.cli.serve", "ra_guard.cli.control", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server"),
@@ -93,6 +94,10 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.serving", "ra_guard.logs"),
         ("ra_guard.gallery", "ra_guard.logs"),
         ("ra_guard.evaluation", "ra_guard.logs"),
+        ("ra_guard.reports", "ra_guard.rpc"),
+        ("ra_guard.reports", "ra_guard.serving"),
+        ("ra_guard.reports", "ra_guard.gallery"),
+        ("ra_guard.experiments", "ra_guard.reports"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
