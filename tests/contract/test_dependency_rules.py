@@ -56,6 +56,7 @@ def importers_of(package: str) -> set[str]:
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
         ("apprise", ("ra_guard.alerts.receivers",)),
+        ("matplotlib", ("ra_guard.reports.drawing", "ra_guard.reports.plots")),
         (
             "ra_guard.serve",
             ("ra_guard.cli.serve", "ra_guard.cli.control", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server"),
@@ -109,6 +110,10 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.evidence.window", "ra_guard.logs"),
         ("ra_guard.evidence.window", "ra_guard.experiments"),
         ("ra_guard.experiments.monitor", "ra_guard.logs"),
+        ("ra_guard.reports", "ra_guard.rpc"),
+        ("ra_guard.reports", "ra_guard.serving"),
+        ("ra_guard.reports", "ra_guard.gallery"),
+        ("ra_guard.experiments", "ra_guard.reports"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
