@@ -22,6 +22,7 @@ app.command("ra_guard.cli.demo:app", name="demo", help="Show the product at work
 app.command("ra_guard.cli.experiment:app", name="experiment", help="Define an experiment, ramp it, stop it.")
 app.command("ra_guard.cli.log:app", name="log", help="Ship, export, count and verify what was logged.")
 app.command("ra_guard.cli.evaluate:app", name="evaluate", help="Metrics of rankings against judgments.")
+app.command("ra_guard.cli.simulate:app", name="simulate", help="Play a whole experiment with a clock of its own.")
 app.command("ra_guard.cli.stats:app", name="stats", help="Boundaries of planned looks, sample size, sample ratio.")
 
 FAILED = 1

@@ -131,6 +131,7 @@ class _Play:
         self._traffic.open_hour(0, self._experiment.ramp_bp)
         # The first tick is late enough for a minute to be complete.
         start = tick * -(-(LAG_MINUTES + 1) // tick)
+        self._known = start - tick
         for minute in range(start, end + 1, tick):
             if ending := self._minute(minute):
                 return self._ended(minute, ending)
@@ -154,7 +155,7 @@ class _Play:
 
     def _minute(self, minute: int) -> Ending | None:
         """``minute`` is the wall clock's, since the launch."""
-        scenario, at = self._script.scenario, _at(minute)
+        scenario, at = self._script.scenario, at_minute(minute)
         cut_off = faults.replicas_cut_off(scenario.faults, minute)
         vitals = Vitals(scenario.replicas - cut_off, 0, 0, 0)
         self._notes.replicas(self._experiment, at, heard=vitals.replicas, of=scenario.replicas)
@@ -182,7 +183,7 @@ class _Play:
         return self._roll_back(minute, found, (NO_EVIDENCE,))
 
     def _roll_back(self, minute: int, found: RollBack, causes: tuple[str, ...]) -> Ending:
-        at = _at(minute)
+        at = at_minute(minute)
         after = self._experiment.roll_back(at)
         self._experiment = self._ledger.change(self._experiment, after, at, Author(WATCH, found.why), found.numbers)
         return Ending(minute, causes, found.why)
@@ -190,7 +191,7 @@ class _Play:
     # Every hour
 
     def _hour(self, minute: int) -> None:
-        at = _at(minute)
+        at = at_minute(minute)
         self._assessment = assessment = self._monitor.assess()
         evidence = self._monitor.evidence()
         self._audience.hour(evidence, assessment, self._experiment.ramp_bp)
@@ -221,7 +222,7 @@ class _Play:
     def _ended(self, minute: int, ending: Ending | None) -> Run:
         assessment = self._monitor.assess() if self._assessment is None or ending else self._assessment
         decided = decision.decide(self._script.definition, self._looks, assessment)
-        self._notes.decision(self._experiment, _at(minute), decided)
+        self._notes.decision(self._experiment, at_minute(minute), decided)
         return Run(
             script=self._script,
             seed=self._seed,
@@ -236,7 +237,8 @@ class _Play:
         )
 
 
-def _at(minute: int) -> datetime:
+def at_minute(minute: int) -> datetime:
+    """The moment of a minute since the launch."""
     return LAUNCH + timedelta(minutes=minute)
 
 

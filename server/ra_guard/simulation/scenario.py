@@ -191,6 +191,14 @@ class Scenario(Table):
         """In points, for what treatment is served there."""
         return self.ndcg.effect_points if domain.effect_points is None else domain.effect_points
 
+    def with_effect(self, effect_points: float) -> "Scenario":
+        """The same with another effect in all domains that have none of their own. Raises BadDefinition."""
+        ndcg = self.ndcg.model_dump() | {"effect_points": effect_points}
+        try:
+            return Scenario.model_validate(self.model_dump() | {"ndcg": ndcg})
+        except ValidationError as refused:
+            raise explained(refused.errors(), "the scenario") from None
+
     @property
     def true_effect_points(self) -> float:
         """Of the assigned arm, over all domains, without faults: treatment's errors are served the baseline."""
