@@ -27,6 +27,10 @@ class ArmStatistics:
     """By how much clustering by user widens the share of calls above P95; 1 or more."""
     means: Mapping[Quantity, Moments]
     """One column, over the users that have a value: the mean over the user's requests, in the quantity's unit."""
+    broken: frozenset[Quantity] = frozenset()
+    """Quantities that cannot be true, such as a user's count below zero: they have no entry in ``means``."""
+    has_broken_calls: bool = False
+    """A count of calls, errors or times went below zero: no number of this arm can be believed."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class Evidence:
     recent: Mapping[int, Contrast]
     """Of the last so many minutes, for each span that the definition's alarms look back over."""
     exposure: Exposure
-    vitals: Vitals
+    vitals: Vitals | None
+    """None: nothing was heard of the replicas."""
     late: int = 0
     """Feedback that came after its window: counted and left out."""
     not_relevant: Mapping[int, int] = field(default_factory=dict)

@@ -4,6 +4,7 @@ Bucket b holds the integers of microseconds with the same leading eight bits; up
 The largest time that a record can hold, 2**32 - 1 us, lies in the last bucket.
 """
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -25,12 +26,14 @@ def bucket_of(micros: Micros) -> npt.NDArray[np.uint16]:
     return buckets
 
 
+@cache
 def upper_ms() -> npt.NDArray[np.float64]:
-    """The largest time of each bucket in milliseconds, ascending. ``(BUCKETS,)``."""
+    """The largest time of each bucket in milliseconds, ascending. ``(BUCKETS,)``, read-only."""
     bucket = np.arange(BUCKETS, dtype=np.int64)
     shift = np.maximum(bucket // _OCTAVE - 1, 0)
     leading = bucket - shift * _OCTAVE
     edges: npt.NDArray[np.float64] = (((leading + 1) << shift) - 1) / 1_000.0
+    edges.flags.writeable = False
     return edges
 
 

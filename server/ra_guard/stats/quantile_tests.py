@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from ra_guard.stats.errors import OutOfRange
-from ra_guard.stats.inputs import Floats, Labels, Values, finite, labels, positive, probability, vector
+from ra_guard.stats.errors import OutOfOrder, OutOfRange
+from ra_guard.stats.inputs import Floats, Labels, Values, finite, labels, positive, probability, same_length, vector
 from ra_guard.stats.mixtures import (
     beta_spread,
     log_beta_binomial_mixture,
@@ -39,12 +39,20 @@ class Sample:
     """An arm's requests in ascending order, and by how much they count less than independent ones (1 or more)."""
 
     values: Floats
+    """Ascending; a value stands for as many requests as ``cumulative`` grows by after it."""
+    cumulative: Counts
+    """Requests before each value, and all of them at the end; (values + 1,)."""
     design_effect: float
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return int(self.cumulative[-1])
 
     @property
     def size(self) -> float:
         """Independent requests that they are worth."""
-        return self.values.size / self.design_effect
+        return self.requests / self.design_effect
 
 
 def sample(values: Values, *, design_effect: float = 1.0) -> Sample:
@@ -52,11 +60,26 @@ def sample(values: Values, *, design_effect: float = 1.0) -> Sample:
 
     Raises NotFinite, WrongShape, OutOfRange for a design effect below 1.
     """
-    if finite("design_effect", design_effect) < 1:
-        raise OutOfRange(
-            found=f"design_effect = {design_effect}", wanted="1 or more", cure="pass 1 where clustering does not widen"
+    ascending = np.sort(vector("values", values))
+    return Sample(ascending, np.arange(ascending.size + 1), _widening(design_effect))
+
+
+def sample_of_histogram(values: Values, counts: Labels, *, design_effect: float = 1.0) -> Sample:
+    """As `sample` of each value as often as it was counted, at the cost of the distinct values alone.
+
+    ``values`` (n,) strictly ascending, ``counts`` (n,) whole numbers; a value without a count is left out. Raises as
+    `sample` does, and OutOfRange, OutOfOrder for such counts and values.
+    """
+    distinct, often = vector("values", values), np.asarray(counts, dtype=np.intp)
+    same_length("counts", often.size, distinct.size)
+    if (np.diff(distinct) <= 0).any():
+        raise OutOfOrder(
+            found="values that do not ascend", wanted="each value once, ascending", cure="add up its counts"
         )
-    return Sample(np.sort(vector("values", values)), design_effect)
+    if (often < 0).any():
+        raise OutOfRange(found=f"a count of {often.min()}", wanted="0 or more", cure="count again")
+    seen = often > 0
+    return Sample(distinct[seen], np.append(0, np.cumsum(often[seen])), _widening(design_effect))
 
 
 def first_of_user(users: Labels) -> Counts:
@@ -89,9 +112,9 @@ def difference(
     probability("quantile", quantile)
     positive("requests_opt", requests_opt)
     finite("null", null)
-    if not control.values.size or not treatment.values.size:
+    if not control.requests or not treatment.requests:
         return Insufficient(
-            Lack.TOO_FEW, f"{control.values.size} and {treatment.values.size} requests", "1 or more in each arm"
+            Lack.TOO_FEW, f"{control.requests} and {treatment.requests} requests", "1 or more in each arm"
         )
     sides = 2 if alternative is Alternative.TWO_SIDED else 1
     threshold = math.log(sides / probability("alpha", alpha))
@@ -120,20 +143,20 @@ def equality_p_value(
     """
     probability("quantile", quantile)
     positive("requests_opt", requests_opt)
-    if not control.values.size or not treatment.values.size:
+    if not control.requests or not treatment.requests:
         return Insufficient(
-            Lack.TOO_FEW, f"{control.values.size} and {treatment.values.size} requests", "1 or more in each arm"
+            Lack.TOO_FEW, f"{control.requests} and {treatment.requests} requests", "1 or more in each arm"
         )
     spread = float(beta_spread(quantile, requests_opt, _TUNED_AT))
 
     def least(arm: Sample, at_least: Counts, at_most: Counts) -> Floats:
-        """The least evidence over the counts that lie between two."""
+        """The least evidence over the counts that lie between those before two positions."""
 
         def evidence(count: Floats | float) -> Floats:
             return log_beta_binomial_mixture(count / arm.design_effect, arm.size, quantile, spread)
 
-        lowest = optimize.minimize_scalar(evidence, bounds=(0, arm.values.size), method="bounded").x
-        return evidence(np.clip(lowest, at_least, at_most))
+        lowest = optimize.minimize_scalar(evidence, bounds=(0, arm.requests), method="bounded").x
+        return evidence(np.clip(lowest, arm.cumulative[at_least], arm.cumulative[at_most]))
 
     total = [
         least(control, control_below, control_within) + least(treatment, treatment_below, treatment_within)
@@ -149,13 +172,13 @@ class _Slower:
 
     def __init__(self, fast: Sample, slow: Sample, quantile: float, spread: float) -> None:
         self._fast, self._slow = fast, slow
-        # By the number of the fast arm's requests below x: many speak for a quantile below x.
+        # By how many of the fast arm's values lie below x: many requests there speak for a quantile below x.
         self._fast_evidence = log_one_sided_beta_binomial_mixture(
-            np.arange(fast.values.size + 1) / fast.design_effect, fast.size, quantile, spread
+            fast.cumulative / fast.design_effect, fast.size, quantile, spread
         )
-        # By the number of the slow arm's requests at or below x + d: few speak for a quantile above it.
+        # By how many of the slow arm's values lie at or below x + d: few requests there speak for a quantile above it.
         self._slow_evidence = log_one_sided_beta_binomial_mixture(
-            np.arange(slow.values.size, -1, -1) / slow.design_effect, slow.size, 1 - quantile, spread
+            (slow.requests - slow.cumulative) / slow.design_effect, slow.size, 1 - quantile, spread
         )
 
     def log_e(self, d: float) -> float:
@@ -180,9 +203,9 @@ class _Slower:
 
 
 def _counts(control: Floats, treatment: Floats, shift: float) -> tuple[tuple[Counts, ...], tuple[Counts, ...]]:
-    """Requests below x, and at or below x, of control; the same of treatment at x + shift.
+    """Values below x, and at or below x, of control; the same of treatment at x + shift.
 
-    For x at each of control's requests, then at each of treatment's less the shift, where treatment's own counts are
+    For x at each of control's values, then at each of treatment's less the shift, where treatment's own counts are
     taken before the shift rounds them.
     """
     moved = treatment - shift
@@ -203,4 +226,14 @@ def _counts(control: Floats, treatment: Floats, shift: float) -> tuple[tuple[Cou
 
 
 def _sample_quantile(arm: Sample, quantile: float) -> float:
-    return float(np.quantile(arm.values, quantile, method="inverted_cdf"))
+    """The inverse of the empirical distribution."""
+    rank = max(1, math.ceil(quantile * arm.requests))
+    return float(arm.values[np.searchsorted(arm.cumulative[1:], rank)])
+
+
+def _widening(design_effect: float) -> float:
+    if finite("design_effect", design_effect) < 1:
+        raise OutOfRange(
+            found=f"design_effect = {design_effect}", wanted="1 or more", cure="pass 1 where clustering does not widen"
+        )
+    return design_effect

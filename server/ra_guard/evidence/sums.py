@@ -1,0 +1,244 @@
+"""Both arms as sums that are kept up to date: for each user, and over the users' values.
+
+A batch touches few users. Of those the old value is taken out of its arm's sums and the new one put in, so a batch
+costs what it is, and what the sums come to costs nothing. Values are rounded to multiples of 2**-40 and summed as
+whole numbers: no order and no cut of the batches changes a bit, and a constant has a spread of exactly zero.
+
+A row is the place of one user in one arm, ``2 * user + arm - 1``; it has `WIDTH` cells, one for each quantity and the
+last for calls. Memory is 0.25 KB a row, so 0.5 KB for each user number, whether the user was seen here or not.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ra_guard.evidence.contrast import ArmStatistics, Contrast
+from ra_guard.evidence.latency import BUCKETS
+from ra_guard.evidence.tally import PER_USER, UNIT, Batch, Quantity
+from ra_guard.stats.moments import Moments
+from ra_guard.stats.quantiles import least_requests
+
+Whole = npt.NDArray[np.int64]
+
+WIDTH: Final = 8
+_CALLS: Final = WIDTH - 1
+_SCALE: Final = 1 << 40
+_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, np.inf, np.inf, np.inf])
+"""That a user's value can be, by cell."""
+_IS_PER_USER: Final = np.array([cell in set(PER_USER) for cell in range(WIDTH)])
+
+_QUANTILE: Final = 0.95
+_STEPS: Final = 32
+"""Of the time to answer, for which calls are counted by user: half octaves from 1 ms to a minute."""
+_STEP_BUCKETS: Final = 64
+_FIRST_STEP: Final = 8
+_SPLIT: Final = (0.5, 0.995)
+"""Shares of calls at or below an edge between which clustering there says something about clustering at P95."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch as whole numbers, one column a row of the batch."""
+
+    calls: Whole
+    """(5, n): minute, row, bucket, error, weight."""
+    changes: Whole
+    """(4, n): minute, cell, count, total."""
+
+    @classmethod
+    def of(cls, batch: Batch) -> Self:
+        """The rows of a batch."""
+        calls, changes = batch.calls, batch.changes
+        rows = calls.user.astype(np.int64) * 2 + calls.arm - 1
+        cells = (changes.user.astype(np.int64) * 2 + changes.arm - 1) * WIDTH + changes.quantity
+        return cls(
+            np.stack([calls.minute, rows, calls.bucket, calls.error, calls.weight], dtype=np.int64),
+            np.stack([changes.minute, cells, changes.count, changes.total], dtype=np.int64),
+        )
+
+    @classmethod
+    def joined(cls, *parts: "Rows") -> Self:
+        """All of them."""
+        return cls(
+            np.concatenate([part.calls for part in parts], axis=1),
+            np.concatenate([part.changes for part in parts], axis=1),
+        )
+
+    @classmethod
+    def none(cls) -> Self:
+        """No rows."""
+        return cls(np.empty((5, 0), dtype=np.int64), np.empty((4, 0), dtype=np.int64))
+
+    def after(self, minute: int) -> Self:
+        """Those of later minutes."""
+        return type(self)(self.calls[:, self.calls[0] > minute], self.changes[:, self.changes[0] > minute])
+
+    def up_to(self, minute: int) -> Self:
+        """The others."""
+        return type(self)(self.calls[:, self.calls[0] <= minute], self.changes[:, self.changes[0] <= minute])
+
+    def taken_back(self) -> Self:
+        """What undoes them."""
+        calls, changes = self.calls.copy(), self.changes.copy()
+        calls[4] *= -1
+        changes[2:] *= -1
+        return type(self)(calls, changes)
+
+    def __len__(self) -> int:
+        return int(self.calls.shape[1] + self.changes.shape[1])
+
+
+class Sums:
+    """Both arms. Cells and steps of a user are found by row; what they sum to by arm and cell."""
+
+    def __init__(self) -> None:
+        self._count: Whole = np.zeros(0, dtype=np.int64)
+        self._total: Whole = np.zeros(0, dtype=np.int64)
+        self._steps: npt.NDArray[np.int32] = np.zeros((0, _STEPS), dtype=np.int32)
+        # By arm and cell: users, the sum of their values and of the squares, and cells that cannot be true.
+        self._users = [0] * (2 * WIDTH)
+        self._sum = [0] * (2 * WIDTH)
+        self._squares = [0] * (2 * WIDTH)
+        self._broken = [0] * (2 * WIDTH)
+        self._latency: Whole = np.zeros(2 * BUCKETS, dtype=np.int64)
+        self._errors: Whole = np.zeros(2, dtype=np.int64)
+        # By arm and step edge, over users: calls at or below it, their squares, and their products with all calls.
+        self._clusters: Whole = np.zeros((2, 3, _STEPS), dtype=np.int64)
+
+    def add(self, rows: Rows) -> None:
+        """Add rows; what they say of calls and of quantities at once, because a user without calls has no value."""
+        if not len(rows):
+            return
+        self._grow(rows)
+        self._add_times(rows.calls)
+        called = rows.calls[1] * WIDTH + _CALLS
+        cells = np.concatenate([rows.changes[1], called])
+        touched = np.unique(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
+        before = self._values(touched)
+        np.add.at(self._count, cells, np.concatenate([rows.changes[2], rows.calls[4]]))
+        np.add.at(self._total, rows.changes[1], rows.changes[3])
+        after = self._values(touched)
+        places = (touched % (2 * WIDTH)).tolist()
+        for place, (had, old, was_broken), (has, new, is_broken) in zip(places, before, after, strict=True):
+            self._users[place] += has - had
+            self._sum[place] += new - old
+            self._squares[place] += new * new - old * old
+            self._broken[place] += is_broken - was_broken
+
+    def contrast(self) -> Contrast:
+        """What it all comes to."""
+        return Contrast(self._arm(0), self._arm(1))
+
+    def _arm(self, arm: int) -> ArmStatistics:
+        at = arm * WIDTH
+        broken = frozenset(quantity for quantity in Quantity if self._broken[at + quantity])
+        latency = self._latency[arm * BUCKETS : (arm + 1) * BUCKETS].copy()
+        latency.flags.writeable = False
+        users, calls, errors = self._users[at + _CALLS], self._sum[at + _CALLS], int(self._errors[arm])
+        is_broken = bool(self._broken[at + _CALLS]) or not 0 <= errors <= calls or bool(latency.min() < 0)
+        return ArmStatistics(
+            users=users,
+            calls=calls,
+            errors=errors,
+            latency=latency,
+            latency_design_effect=1.0 if is_broken else self._design_effect(arm, users),
+            means=Means(
+                {
+                    quantity: (self._users[at + quantity], self._sum[at + quantity], self._squares[at + quantity])
+                    for quantity in Quantity
+                    if quantity not in broken
+                }
+            ),
+            broken=broken,
+            has_broken_calls=is_broken,
+        )
+
+    def _grow(self, rows: Rows) -> None:
+        last = max(int(rows.calls[1].max(initial=-1)), int(rows.changes[1].max(initial=-1)) // WIDTH)
+        have = self._steps.shape[0]
+        if last >= have:
+            more = max(last + 1, 2 * have, 1024) - have
+            self._count = np.concatenate([self._count, np.zeros(more * WIDTH, dtype=np.int64)])
+            self._total = np.concatenate([self._total, np.zeros(more * WIDTH, dtype=np.int64)])
+            self._steps = np.concatenate([self._steps, np.zeros((more, _STEPS), dtype=np.int32)])
+
+    def _values(self, cells: Whole) -> Iterator[tuple[bool, int, bool]]:
+        """Of each cell: whether its user has a value, the value in `_SCALE`, and whether it cannot be true.
+
+        Calls are worth their number. What has no user's count behind it is worth nothing.
+        """
+        kind = cells % WIDTH
+        own, total = self._count[cells], self._total[cells]
+        count = np.where(_IS_PER_USER[kind], np.minimum(self._count[cells | _CALLS], 1), own)
+        has = count > 0
+        value = np.where(has, total, 0) / np.where(has, count, 1)
+        # Totals are rounded to billionths, one for each request.
+        limit = _LARGEST[kind] * UNIT + 1
+        broken = (total < 0) | (value > limit) | (~_IS_PER_USER[kind] & ((own < 0) | (~has & (total != 0))))
+        scaled = np.rint(value * (_SCALE / UNIT)).astype(np.int64)
+        scaled = np.where(kind == _CALLS, np.where(has, own, 0), scaled)
+        return zip(has.tolist(), scaled.tolist(), broken.tolist(), strict=True)
+
+    def _add_times(self, calls: Whole) -> None:
+        _, row, bucket, error, weight = calls
+        arm = row % 2
+        np.add.at(self._errors, arm, error * weight)
+        np.add.at(self._latency, arm * BUCKETS + bucket, weight)
+        step = np.clip(bucket // _STEP_BUCKETS - _FIRST_STEP, 0, _STEPS - 1)
+        users = np.unique(row)
+        before = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
+        np.add.at(self._steps, (row, step), (weight * (bucket > 0)).astype(np.int32))
+        after = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
+        for arm_now in (0, 1):
+            mine = users % 2 == arm_now
+            new, old = after[mine], before[mine]
+            self._clusters[arm_now, 0] += (new - old).sum(axis=0)
+            self._clusters[arm_now, 1] += (new * new - old * old).sum(axis=0)
+            self._clusters[arm_now, 2] += (new * new[:, -1:] - old * old[:, -1:]).sum(axis=0)
+
+    def _design_effect(self, arm: int, users: int) -> float:
+        """By how much users widen the share of calls at or below P95, from the edge whose share is nearest to it.
+
+        The variance of that share as `effects.ratio_of` has it, over that of independent calls, and at least 1. Where
+        no edge splits the calls near P95, the most that it can be: each user's calls all alike. 1 below
+        `least_requests`, where a quantile has no interval anyway.
+        """
+        below, squares, products = self._clusters[arm].tolist()
+        calls, calls_squared = int(below[-1]), int(squares[-1])
+        if users < 2 or calls < least_requests(_QUANTILE):
+            return 1.0
+        edge = min(range(_STEPS), key=lambda each: abs(below[each] - _QUANTILE * calls))
+        share = float(below[edge] / calls)
+        if not _SPLIT[0] <= share <= _SPLIT[1]:
+            return max(1.0, calls_squared / calls)
+        residual = squares[edge] - 2 * share * products[edge] + share**2 * calls_squared
+        return float(max(1.0, residual * users / (users - 1) / (calls * share * (1 - share))))
+
+
+class Means(Mapping[Quantity, Moments]):
+    """Moments by quantity, made when they are asked for: most of them are not."""
+
+    def __init__(self, sums: Mapping[Quantity, tuple[int, int, int]]) -> None:
+        """``sums``: users, the sum of their values in `_SCALE`, the sum of the squares."""
+        self._sums = sums
+        self._made: dict[Quantity, Moments] = {}
+
+    def __getitem__(self, quantity: Quantity) -> Moments:
+        if quantity not in self._made:
+            n, total, squares = self._sums[quantity]
+            # Whole numbers to the last division, so that nothing cancels.
+            self._made[quantity] = (
+                Moments(n, (total / (n * _SCALE),), (((n * squares - total * total) / (n * _SCALE**2),),))
+                if n
+                else Moments.empty(1)
+            )
+        return self._made[quantity]
+
+    def __iter__(self) -> Iterator[Quantity]:
+        return iter(self._sums)
+
+    def __len__(self) -> int:
+        return len(self._sums)

@@ -1,0 +1,38 @@
+"""The primary metric, treatment less control in points, with the interval that may be looked at every minute."""
+
+from typing import Final
+
+from ra_guard.evidence.contrast import ArmStatistics, Contrast
+from ra_guard.evidence.tally import Quantity
+from ra_guard.experiments.definition import Definition
+from ra_guard.stats import anytime
+from ra_guard.stats.effects import Arm, ArmEstimate, mean_of
+from ra_guard.stats.moments import Moments
+from ra_guard.stats.outcome import Effect, Insufficient, Lack
+
+POINTS: Final = 100.0
+
+
+def primary_effect(definition: Definition, contrast: Contrast) -> Effect | Insufficient:
+    """Anytime-valid, two-sided, at the confidence of the primary metric; tightest at the planned users."""
+    return anytime.difference(
+        in_points(contrast.control),
+        in_points(contrast.treatment),
+        users_opt=definition.sample.users,
+        alpha=alpha_of(definition),
+    )
+
+
+def alpha_of(definition: Definition) -> float:
+    """1 less the confidence of the primary metric."""
+    return 1 - definition.metrics.primary.confidence_percent / 100
+
+
+def in_points(arm: ArmStatistics) -> Arm:
+    """The arm's mean nDCG times 100."""
+    if Quantity.NDCG in arm.broken:
+        return Insufficient(Lack.TOO_FEW, "an nDCG that cannot be true", "corrections that fit what they correct")
+    estimate = mean_of(arm.means.get(Quantity.NDCG, Moments.empty(1)))
+    if isinstance(estimate, Insufficient):
+        return estimate
+    return ArmEstimate(estimate.value * POINTS, estimate.variance * POINTS**2, estimate.n)
