@@ -28,16 +28,29 @@ def judged(requirement: Requirement, verdict: Verdict, value: float | None = 0.2
 
 
 def quiet(trigger: Trigger) -> Watched:
-    return Watched(trigger, reading(trigger, trigger.bound / 2), False, 0, 1.0, False, False)
+    return _watched(trigger, trigger.bound / 2)
 
 
 def firing(trigger: Trigger, *, has_shared_cause: bool = False) -> Watched:
-    beyond = reading(trigger, 1.55 * trigger.bound)
-    return Watched(trigger, beyond, True, trigger.for_minutes, 1.0, True, has_shared_cause)
+    beyond = _watched(trigger, 1.55 * trigger.bound)
+    minutes = trigger.for_minutes
+    return replace(beyond, crossed=True, minutes_crossed=minutes, is_firing=True, has_shared_cause=has_shared_cause)
 
 
 def untold(trigger: Trigger) -> Watched:
-    return Watched(trigger, reading(trigger), None, 0, 0.0, False, False)
+    return replace(_watched(trigger, None), crossed=None, coverage=0.0)
+
+
+def _watched(trigger: Trigger, value: float | None) -> Watched:
+    return Watched(
+        alarm=trigger,
+        reading=reading(trigger, value),
+        crossed=False,
+        minutes_crossed=0,
+        coverage=1.0,
+        is_firing=False,
+        has_shared_cause=False,
+    )
 
 
 def healthy(definition: Definition, as_of: int = 0, ramp_bp: int = 0) -> Assessment:

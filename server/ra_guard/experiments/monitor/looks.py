@@ -99,7 +99,7 @@ def in_order(looks: Sequence[Look]) -> tuple[Look, ...]:
 
 def alpha_of(definition: Definition) -> float:
     """The probability of a false finding over all looks together."""
-    return 1 - definition.metrics.primary.confidence_percent / 100
+    return (100 - definition.metrics.primary.confidence_percent) / 100
 
 
 def _spends_the_rest(look: Look) -> bool:
