@@ -80,6 +80,7 @@ def happen(scenario: Scenario, state: Path) -> Run:
         "control": {"start_wait_s": 0.0, "writer_lease_s": scenario.writer_lease_s},
         # Nothing is shipped: segments stay where they are written.
         "log": {"calls": "none", "ship_s": 0},
+        "watch": {"every_s": 0},
     }
     orders = Orders("rerank", (), str(state), str(gallery), workers=WORKERS, options=options, restarts=Restarts.AT_ONCE)
     settings = settings_of(orders)

@@ -143,6 +143,7 @@ def settings_of(orders: Orders) -> "Settings":
         "control": {"port": 0, "metrics_port": 0, "address": orders.control, "store": ""},
         "experiment": {"key": EXPERIMENT},
         "triton": {"url": ""},
+        "watch": {"every_s": 0},
         "telemetry": {"metrics_port": 0},
     }
     sections = {name: {**ours.get(name, {}), **orders.options.get(name, {})} for name in {**ours, **orders.options}}

@@ -19,6 +19,7 @@ from ra_guard import _core
 from ra_guard._core import Engine, FeedbackLog, Generation
 from ra_guard.client import ControlSource, split_addresses
 from ra_guard.config import Settings
+from ra_guard.experiments.condition import Condition
 from ra_guard.experiments.feed import Pace, PlanFeed
 from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.gallery.cold import ColdFeatures
@@ -112,6 +113,7 @@ class Worker:
     def __init__(self, settings: Settings, *, index: int, port: int, control: str) -> None:
         """``control``: addresses of the control plane to watch."""
         self._settings = settings
+        self._started_unix_ns = time.time_ns()
         replica = f"{settings.experiment.replica or _own_name()}-{index}"
         self._log = configure_logging(settings.log.level, worker=index)
         self._records = Records(settings.telemetry.queue, time.monotonic_ns)
@@ -238,7 +240,12 @@ class Worker:
             pace=Pace(settings.heartbeat_s, settings.silence_s, settings.start_wait_s),
             plans=PlanFiles(self._settings.plan_dir),
             report=self._records.report,
+            condition=self._condition,
         )
+
+    def _condition(self) -> Condition:
+        """How this replica is, for the control plane."""
+        return Condition(self._health.failing, self._telemetry.critical_errors, self._started_unix_ns)
 
     def _make_generations(self) -> None:
         gallery = self._settings.gallery
@@ -273,6 +280,15 @@ class Worker:
         self._feedback = feedback.Feedback(self._feedback_log, lambda: self._feed.feedback_window_s)
         record = feedback.RecordStream(self._feedback, streams, report)
         gallery_admin = gallery_admin_handlers(GalleryAdmin(self._core, self._loader.load))
+        self._health = Health(
+            {
+                reranker.SERVICE: canary_probe(self._core),
+                feedback.SERVICE: self._feedback_log_writes,
+                GALLERY_ADMIN: self._gallery_answers,
+            },
+            interval_s=self._settings.worker.canary_s,
+            report=report,
+        )
         services = Services(
             handlers=(
                 reranker.reranker_handlers(unary, stream),
@@ -280,15 +296,7 @@ class Worker:
                 ErrorBoundary(gallery_admin, report),
             ),
             names=(reranker.SERVICE, feedback.SERVICE, GALLERY_ADMIN),
-            health=Health(
-                {
-                    reranker.SERVICE: canary_probe(self._core),
-                    feedback.SERVICE: self._feedback_log_writes,
-                    GALLERY_ADMIN: self._gallery_answers,
-                },
-                interval_s=self._settings.worker.canary_s,
-                report=report,
-            ),
+            health=self._health,
             streams=streams,
             pool=self._pool,
         )

@@ -8,10 +8,11 @@ a `CallFailed`, which is a `grpc.RpcError` and a `RaGuardError` at once.
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from itertools import islice
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Required, Self, TypedDict, TypeVar, Unpack
 
 import grpc
@@ -38,7 +39,7 @@ _RETRY = {
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
 # Of the control path only what may be said twice: a repeated resume would be answered with "already live".
-_IDEMPOTENT_ADMIN = ("Preview", "Get", "List", "Kill", "RollBack", "Assign", "GetPlan")
+_IDEMPOTENT_ADMIN = ("Preview", "Get", "List", "Kill", "RollBack", "Assign", "GetPlan", "GetLedger", "Attest")
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -317,6 +318,23 @@ class ExperimentClient:
     def get_plan(self, request: experiment_pb2.GetPlanRequest) -> experiment_pb2.GetPlanResponse:
         """A plan by its revision."""
         return self._ask("GetPlan", request, experiment_pb2.GetPlanResponse)
+
+    def get_ledger(self, request: experiment_pb2.GetLedgerRequest) -> experiment_pb2.GetLedgerResponse:
+        """The latest lines of the ledger."""
+        return self._ask("GetLedger", request, experiment_pb2.GetLedgerResponse)
+
+    def note(
+        self, key: str, *, what: str, who: str, why: str, numbers: Mapping[str, float] = MappingProxyType({})
+    ) -> experiment_pb2.NoteResponse:
+        """Adds a ledger line that changes nothing."""
+        request = experiment_pb2.NoteRequest(key=key, what=what, who=who, why=why, numbers=numbers)
+        return self._ask("Note", request, experiment_pb2.NoteResponse)
+
+    def attest(self, key: str, evidence_at: datetime) -> experiment_pb2.AttestResponse:
+        """Says up to when there is evidence."""
+        request = experiment_pb2.AttestRequest(key=key)
+        request.evidence_at.FromDatetime(evidence_at)
+        return self._ask("Attest", request, experiment_pb2.AttestResponse)
 
     def _ask(self, method: str, request: Message, response: type[_Response]) -> _Response:
         """The first answer of an instance that is not merely waiting for the writer lease."""

@@ -20,6 +20,9 @@ ENV_PREFIX = "RA_GUARD_"
 ENV_NESTING = "__"
 CONFIG_VARIABLE = "RA_GUARD_CONFIG"
 
+_SECRET = {("alerts", "slack"), ("alerts", "email")}
+"""Options whose values no error shows."""
+
 
 class Section(BaseModel):
     """One table of the configuration. Fields carry no defaults: those are in default.toml."""
@@ -139,6 +142,36 @@ class Log(Section):
     verify_share: Annotated[float, Field(ge=0, le=1)]
 
 
+class Watch(Section):
+    """Who looks after the experiment, and how closely."""
+
+    every_s: Annotated[float, Field(ge=0, le=600)]
+    token: Annotated[str, Field(repr=False)]
+    lag_s: Annotated[float, Field(ge=0, le=3600)]
+    reports: str
+    report_hour: Annotated[int, Field(ge=0, le=23)]
+    metrics_port: Port
+
+
+Addresses = tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,20}://\S+$")], ...]
+
+
+class Alerts(Section):
+    """Where people are told, and what they are pointed to."""
+
+    slack: Annotated[Addresses, Field(repr=False)]
+    email: Annotated[Addresses, Field(repr=False)]
+    dashboard: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    report: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    runbook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+
+    @field_validator("slack", "email", mode="before")
+    @classmethod
+    def _separated_by_spaces(cls, found: object) -> object:
+        """As an environment variable has them."""
+        return found.split() if isinstance(found, str) else found
+
+
 class Telemetry(Section):
     """Metrics and traces."""
 
@@ -160,6 +193,8 @@ class Settings(Section):
     triton: Triton
     cold: Cold
     log: Log
+    watch: Watch
+    alerts: Alerts
     telemetry: Telemetry
 
     @property
@@ -191,6 +226,11 @@ class Settings(Section):
     def evidence_dir(self) -> Path:
         """Parquet of the logs, by day."""
         return self.state_dir / "evidence"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Reports, a folder an experiment."""
+        return Path(self.watch.reports) if self.watch.reports else self.state_dir / "reports"
 
     @property
     def plan_dir(self) -> Path:
@@ -309,7 +349,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{name}: no such option{_suggestion(path[-1], _allowed(path))}")
         else:
-            lines.append(f"{name}: found {problem.get('input')!r}; {problem['msg']}")
+            found = "what is not shown" if tuple(path[:2]) in _SECRET else repr(problem.get("input"))
+            lines.append(f"{name}: found {found}; {problem['msg']}")
     where = f"{file}: " if file else ""
     return where + "; ".join(lines)
 

@@ -36,3 +36,13 @@ class ShipperOrders(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     settings: Settings
+
+
+class WatchOrders(BaseModel):
+    """What the watch is told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings
+    control: str
+    """Addresses of the control plane."""

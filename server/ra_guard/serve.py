@@ -1,7 +1,7 @@
 """The supervisor: reserves ports, starts the workers and what stands beside them, starts dead ones again.
 
-Beside the workers stand a control plane, unless one is named elsewhere, and the shipper of their logs. It answers no
-calls and imports no gRPC. Programs are started fresh, never forked.
+Beside the workers stand a control plane, unless one is named elsewhere, the shipper of their logs, and the watch over
+the experiment. It answers no calls and imports no gRPC. Programs are started fresh, never forked.
 """
 
 import os
@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from ra_guard.config import Settings, address_of, child_environment
 from ra_guard.errors import PortInUse
-from ra_guard.orders import ControlOrders, Orders, ShipperOrders
+from ra_guard.orders import ControlOrders, Orders, ShipperOrders, WatchOrders
 from ra_guard.worker import EXIT_DRAINED, EXIT_REFUSED, READY
 
 POLL_S: Final = 0.05
@@ -72,7 +72,7 @@ class Supervisor:
         self._reservations = [reservation]
         self._beside = [Slot(program) for program in self._control_plane()]
         self._workers = [Slot(program) for program in self._worker_programs()]
-        self._beside += [Slot(program) for program in self._shipper()]
+        self._beside += [Slot(program) for program in (*self._shipper(), *self._watch())]
 
     @property
     def control(self) -> str:
@@ -127,6 +127,12 @@ class Supervisor:
         if self._settings.log.ship_s == 0:
             return []
         return [Program("shipper", "ra_guard.shipper", ShipperOrders(settings=self._settings))]
+
+    def _watch(self) -> list[Program]:
+        """The watch over the experiment, where its control plane is; none when it runs elsewhere."""
+        if self._settings.watch.every_s == 0 or self._settings.control.address:
+            return []
+        return [Program("watch", "ra_guard.watcher", WatchOrders(settings=self._settings, control=self._control))]
 
     def stop(self) -> None:
         """Asks `run` to drain and return. Safe in a signal handler and from any thread."""

@@ -1,6 +1,7 @@
 """A control plane in this process, on a clock that the test moves: real store, real seat, real plane."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ra_guard.experiments.control_store import ControlStore, Entry, OutcomeUnknown, Stored, WriterLease
@@ -26,6 +27,10 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds
+
+    def now(self) -> datetime:
+        """The wall clock that goes with it."""
+        return datetime(2026, 3, 4, tzinfo=UTC) + timedelta(seconds=self.now_s)
 
 
 class RefusingStore:
@@ -101,6 +106,7 @@ def instance(url: str, clock: Clock, *, holder: str = "a", flags: ScriptedFlags 
         behind_door,
         seat,
         flags=flags,
+        clock=clock.now,
         steady=clock,
         announce=announced.append,
         observe_spread=spreads_s.append,

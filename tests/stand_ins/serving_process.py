@@ -99,6 +99,7 @@ class Serving:
             "RA_GUARD_TELEMETRY__METRICS_PORT": "0",
             "RA_GUARD_CONTROL__START_WAIT_S": str(READY_S),
             "RA_GUARD_LOG__SHIP_S": "0",
+            "RA_GUARD_WATCH__EVERY_S": "0",
             "RA_GUARD_TRITON__URL": "",
             "RA_GUARD_WORKER__CANARY_S": "0.1",
             "RA_GUARD_WORKER__RESTART_BACKOFF_S": "0.05",

@@ -18,8 +18,8 @@ from ra_guard.rpc.auth import (
 
 NAMES = {Role.OPERATOR: "ana", Role.REPLICA: "search-fleet", Role.VIEWER: "dashboard"}
 ALLOWED = {
-    Role.VIEWER: {"Get", "List", "Assign", "GetPlan", "Preview"},
-    Role.REPLICA: {"Get", "List", "Assign", "GetPlan", "Preview", "Watch", "Poll"},
+    Role.VIEWER: {"Get", "List", "Assign", "GetPlan", "GetLedger", "Preview"},
+    Role.REPLICA: {"Get", "List", "Assign", "GetPlan", "GetLedger", "Preview", "Watch", "Poll"},
     Role.OPERATOR: set(REQUIRED),
 }
 

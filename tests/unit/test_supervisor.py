@@ -20,6 +20,7 @@ def supervisor(state: Path, log: Any) -> Supervisor:
         "worker": {"restart_backoff_s": 0.05},
         "control": {"address": "127.0.0.1:1"},
         "log": {"ship_s": 0},
+        "watch": {"every_s": 0},
     }
     return Supervisor(load(overrides=overrides, environ={}), log)
 
@@ -76,7 +77,7 @@ def programs(state: Path, **control: object) -> list[str]:
 
 
 def test_a_control_plane_is_started_unless_one_is_named(tmp_path: Path) -> None:
-    assert programs(tmp_path, port=0) == ["control", "shipper", "worker-0", "worker-1"]
+    assert programs(tmp_path, port=0) == ["control", "shipper", "watch", "worker-0", "worker-1"]
     assert programs(tmp_path, address="10.0.0.1:50052,10.0.0.2:50052") == ["shipper", "worker-0", "worker-1"]
 
 

@@ -174,6 +174,7 @@ def _settings(state: Path, space_dir: Path, triton_url: str) -> Settings:
             "triton": {"url": triton_url, "space": space_dir.name, "timeout_ms": _TRITON_TIMEOUT_MS},
             "cold": {"mode": "never_wait", "retry_s": 1.0},
             "log": {"candidate_dir": ""},
+            "watch": {"every_s": 0},
             "telemetry": {"metrics_port": 0},
         }
     )

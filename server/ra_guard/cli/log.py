@@ -104,7 +104,7 @@ def export_logs(
     with _progress(quiet=as_json) as tell:
         report = export(StoredObjects.open(settings.objects_url), folder, span, reader, tell)
     if as_json:
-        print(json.dumps(_plain(report)))
+        print(json.dumps({name: value for name, value in _plain(report).items() if name != "keys"}))
     else:
         for problem in report.refused:
             print(problem)

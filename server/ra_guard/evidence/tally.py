@@ -7,9 +7,10 @@ full recomputation would find. Totals are integers in billionths, so that no ord
 A batch is columns, not objects: simulations add millions of rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -86,3 +87,57 @@ class Batch:
 
     calls: Calls
     changes: Changes
+
+
+def split(batch: Batch, minute: int) -> tuple[Batch, Batch]:
+    """The rows up to the end of a minute, and those after it."""
+    calls, changes = batch.calls.minute <= minute, batch.changes.minute <= minute
+    return _rows(batch, calls, changes), _rows(batch, ~calls, ~changes)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of all rows, in order. ``batches`` must not be empty."""
+    return Batch(
+        Calls(**_columns([batch.calls for batch in batches])),
+        Changes(**_columns([batch.changes for batch in batches])),
+    )
+
+
+def nothing() -> Batch:
+    """A batch without rows."""
+    return Batch(
+        Calls(
+            minute=np.empty(0, np.int32),
+            arm=np.empty(0, np.uint8),
+            user=np.empty(0, np.uint32),
+            domain=np.empty(0, np.uint8),
+            bucket=np.empty(0, np.uint16),
+            error=np.empty(0, np.bool_),
+            weight=np.empty(0, np.int8),
+        ),
+        Changes(
+            minute=np.empty(0, np.int32),
+            arm=np.empty(0, np.uint8),
+            user=np.empty(0, np.uint32),
+            domain=np.empty(0, np.uint8),
+            quantity=np.empty(0, np.uint8),
+            count=np.empty(0, np.int32),
+            total=np.empty(0, np.int64),
+        ),
+    )
+
+
+def of_domain(batch: Batch, domain: int) -> Batch:
+    """The rows of one gallery domain."""
+    return _rows(batch, batch.calls.domain == domain, batch.changes.domain == domain)
+
+
+def _rows(batch: Batch, calls: npt.NDArray[np.bool_], changes: npt.NDArray[np.bool_]) -> Batch:
+    return Batch(
+        Calls(**{each.name: getattr(batch.calls, each.name)[calls] for each in fields(Calls)}),
+        Changes(**{each.name: getattr(batch.changes, each.name)[changes] for each in fields(Changes)}),
+    )
+
+
+def _columns(tables: Sequence[Calls] | Sequence[Changes]) -> dict[str, Any]:
+    return {each.name: np.concatenate([getattr(table, each.name) for table in tables]) for each in fields(tables[0])}

@@ -54,6 +54,10 @@ class WhyMissing(InvalidInput):
     """A change without a reason of 1..512 bytes."""
 
 
+class BadNote(InvalidInput):
+    """A ledger line without a word, with one too long, or with numbers that are none."""
+
+
 class BadReplica(InvalidInput):
     """A replica's name that is not 1..64 of ``[A-Za-z0-9_.-]``, or begins with a dot."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ra_guard.errors import Code
+from ra_guard.experiments.condition import Condition
 from ra_guard.experiments.errors import ExperimentError
 from ra_guard.experiments.plan_files import PlanFiles
 from ra_guard.v1 import experiment_pb2 as wire
@@ -93,6 +94,7 @@ class PlanFeed:
         pace: Pace,
         plans: PlanFiles,
         report: Callable[[BaseException], None],
+        condition: Callable[[], Condition] = Condition,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._sources = sources
@@ -102,6 +104,7 @@ class PlanFeed:
         self._pace = pace
         self._plans = plans
         self._report = report
+        self._condition = condition
         self._clock_ns = clock_ns
         self._turn = 0
         self._checksum = 0
@@ -218,12 +221,16 @@ class PlanFeed:
         self._take(self._source.poll(self._word(), self._pace.silence_s))
 
     def _word(self) -> wire.WatchRequest:
+        condition = self._condition()
         return wire.WatchRequest(
             key=self._key,
             replica=self._replica,
             acked_revision=self._engine.plan_revision(),
             acked_checksum=self._checksum,
             clock_ns=self._clock_ns(),
+            failing=condition.failing,
+            critical_errors=condition.critical_errors,
+            started_unix_ns=condition.started_unix_ns,
         )
 
     def _take(self, answer: wire.WatchResponse) -> None:

@@ -11,8 +11,9 @@ No I/O, no clock: the moment of a change comes in as ``at``, who and why stand b
       +--resume (new epoch)-- killed
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from operator import attrgetter
@@ -33,6 +34,7 @@ from ra_guard.experiments.errors import (
     ApprovalMissing,
     ApprovalNotNeeded,
     BadKey,
+    BadNote,
     KeyChanged,
     NotAStage,
     RampOutOfRange,
@@ -48,6 +50,8 @@ from ra_guard.experiments.errors import (
 
 MAX_WHO_BYTES = 128
 MAX_WHY_BYTES = 512
+MAX_WHAT_BYTES = 256
+MAX_NUMBERS = 256
 MAX_TOLD = 20
 """Fields that a ledger line names; the definitions themselves are kept with their revisions."""
 
@@ -75,10 +79,11 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who asks for a change and why; both are kept with the revision."""
+    """Who asks for a change, why, and on which numbers; all are kept with the revision."""
 
     who: str
     why: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.who.strip().encode()) <= MAX_WHO_BYTES:
@@ -93,6 +98,7 @@ class Author:
                 wanted=f"1..{MAX_WHY_BYTES}",
                 cure="say why the change is made",
             )
+        require_numbers(self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +286,24 @@ def require_key(key: str) -> None:
     """Refuses a key that the wire does not allow or that a folder cannot safely carry. Raises BadKey."""
     if not is_key(key):
         raise BadKey(found=f"key {key!r}", wanted=KEY_RULE, cure="choose another key")
+
+
+def require_note(what: str, numbers: Mapping[str, float]) -> None:
+    """Refuses a ledger line that says nothing, or too much. Raises BadNote."""
+    if not 1 <= len(what.strip().encode()) <= MAX_WHAT_BYTES:
+        raise BadNote(
+            found=f"what of {len(what.encode())} bytes", wanted=f"1..{MAX_WHAT_BYTES}", cure="say what happened"
+        )
+    require_numbers(numbers)
+
+
+def require_numbers(numbers: Mapping[str, float]) -> None:
+    """Refuses numbers that a ledger line cannot keep. Raises BadNote."""
+    if len(numbers) > MAX_NUMBERS:
+        raise BadNote(found=f"{len(numbers)} numbers", wanted=f"at most {MAX_NUMBERS}", cure="keep what was decided on")
+    for name, number in numbers.items():
+        if not name.strip() or not math.isfinite(number):
+            raise BadNote(found=f"{name!r} = {number}", wanted="a name and a finite number", cure="leave it out")
 
 
 def first(definition: Definition, at: datetime) -> Experiment:

@@ -8,13 +8,16 @@ A kill that the store refuses is not refused to the replicas: they are told to h
 again until it is stored.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 
 from ra_guard.experiments import model, publish
+from ra_guard.experiments.condition import Condition, Conditions
 from ra_guard.experiments.control_store import (
     ControlStore,
     Entry,
@@ -42,19 +45,28 @@ from ra_guard.experiments.errors import (
     WriterBusy,
 )
 from ra_guard.experiments.flag import FlagReading, FlagSource, FlagState, NoFlag
-from ra_guard.experiments.model import Author, Experiment, Pace, require_key
+from ra_guard.experiments.model import Author, Experiment, Pace, require_key, require_note
 from ra_guard.experiments.published import Answer, Changed, Published, Spread, experiment_of, published, stored
 from ra_guard.experiments.replicas import Replicas
 from ra_guard.experiments.seat import WriterSeat
+from ra_guard.experiments.vigil import Vigil
 
 ACK_GRACE_S = 5.0
 """Beyond the lease: by then every replica has the revision or no lease."""
 LEDGER_LINES = 100
 """Changes that an answer carries, the latest ones; the store keeps all."""
+CRITICAL_ERRORS = "critical_errors"
+"""What a ledger line about them is called, and the name of their number."""
 SPREAD_NUMBER = "spread_s"
 """In the numbers of a ledger line that says how long a change took to reach every replica."""
 _REFUSALS = (StoreBusy, StoreCorrupt, StoreFailed, StoreFull, StoreGone, StoreReadOnly)
 """Of a store that cannot take a change, whatever the change is."""
+
+BY_ITSELF = "ra-guard control"
+CRITICAL_ERRORS_EVERY_S = 60.0
+"""Between two ledger lines about critical errors, so that a flood of them is a line a minute."""
+
+HEALTHY = Condition()
 
 Listener = Callable[[str], None]
 Transition = Callable[[Experiment], Experiment]
@@ -91,7 +103,10 @@ class ControlPlane:
         """Kills that replicas obey already and the store does not know yet."""
         self._remembered: dict[str, dict[str, int]] = {}
         self._listeners: list[Listener] = []
+        self._told_critical_s: dict[str, float] = {}
         self.replicas = Replicas(steady)
+        self.conditions = Conditions()
+        self.vigil = Vigil(steady)
 
     # What replicas hear
 
@@ -116,7 +131,7 @@ class ControlPlane:
         lease = self.writer()
         return lease is not None and lease.term == self._term
 
-    def hear(self, key: str, replica: str, held: tuple[int, int]) -> Answer:
+    def hear(self, key: str, replica: str, held: tuple[int, int], condition: Condition = HEALTHY) -> Answer:
         """Answers a replica's word, from memory; ``held`` is the revision and the checksum of its plan.
 
         Raises NotTheWriter, UnknownExperiment, BadReplica, FlagUnread.
@@ -129,6 +144,7 @@ class ControlPlane:
         # A plan of another store with our number counts as none: it must not look like ours.
         is_ours = held[0] != revision or held[1] == found.checksum
         self.replicas.hear(key, replica, held[0] if is_ours else 0, revision)
+        self.conditions.hear(key, replica, condition)
         # What is in force is read again now that the word is noted: whoever changes it from here on waits for this
         # replica, and whoever changed it before is heard.
         return self.answer(key, held)
@@ -145,6 +161,7 @@ class ControlPlane:
     def leave(self, key: str, replica: str) -> None:
         """A replica answers no more calls and is to be forgotten."""
         self.replicas.leave(key, replica)
+        self.conditions.leave(key, replica)
 
     # What people ask
 
@@ -157,9 +174,9 @@ class ControlPlane:
         """The state in force. Raises NotTheWriter, UnknownExperiment."""
         return self._in_force(key).experiment
 
-    def ledger(self, key: str) -> tuple[Entry, ...]:
+    def ledger(self, key: str, lines: int = LEDGER_LINES) -> tuple[Entry, ...]:
         """The latest lines, oldest first."""
-        return self._store.ledger(key, LEDGER_LINES)
+        return self._store.ledger(key, lines)
 
     def plan(self, key: str, revision: int) -> bytes:
         """A plan as it was published, sealed. Raises UnknownExperiment, UnknownRevision."""
@@ -246,6 +263,24 @@ class ControlPlane:
         now = self._clock()
         return self._change(key, lambda before: before.resume(now), author, expected_revision)
 
+    def note(self, key: str, what: str, author: Author, numbers: Mapping[str, float]) -> Entry:
+        """Adds a ledger line that changes nothing. Raises BadNote, and what the store raises."""
+        require_note(what, numbers)
+        lease = self.writer()
+        revision = self._in_force(key).experiment.revision
+        if lease is None:
+            raise self._not_the_writer()
+        entry = Entry(key, revision, self._clock(), author.who, author.why, what, numbers)
+        self._store.note(entry, lease)
+        self._announce(entry)
+        return entry
+
+    def attest(self, key: str, evidence_at: datetime) -> float | None:
+        """There is evidence up to a moment; how long the next may take, see `Vigil.patience_s`."""
+        experiment = self._in_force(key).experiment
+        self.vigil.attest(key, (self._clock() - evidence_at).total_seconds())
+        return self.vigil.patience_s(experiment)
+
     def wait(self, changed: Changed, timeout_s: float | None = None) -> Spread:
         """Blocks until nobody serves an older plan, or the time is up, and notes how long it took.
 
@@ -262,8 +297,16 @@ class ControlPlane:
     # What happens by itself
 
     def tick(self) -> None:
-        """Takes over when the lease was won, obeys flags, retries kills, remembers replicas. Never raises."""
-        for step in (self.take_over, self._obey_flags, self._retry_kills, self._remember_replicas):
+        """What happens by itself, every step whatever became of the others. Never raises."""
+        steps = (
+            self.take_over,
+            self._obey_flags,
+            self._retry_kills,
+            self._roll_back_unseen,
+            self._note_critical_errors,
+            self._remember_replicas,
+        )
+        for step in steps:
             try:
                 step()
             except Exception as error:  # noqa: BLE001 (whatever it is, the other steps and the next tick must happen)
@@ -283,6 +326,7 @@ class ControlPlane:
                     known = self._store.replicas(key)
                     self._remembered[key] = known
                     self.replicas.expect(key, known)
+                    self.vigil.begin(key)
             self._published = MappingProxyType(found)
             self._term = lease.term
         self._tell(*found)
@@ -308,12 +352,42 @@ class ControlPlane:
             except ExperimentError as error:  # the others are tried all the same
                 self._report(error)
 
+    def _roll_back_unseen(self) -> None:
+        """A treatment that nobody watches is a reason to end it."""
+        if not self.leads():
+            return
+        for key, in_force in self._published.items():
+            patience_s = self.vigil.patience_s(in_force.experiment)
+            if patience_s is None or patience_s > 0 or key in self._unstored:
+                continue
+            minutes = self.vigil.unseen_s(key) / 60
+            limit = in_force.experiment.definition.rollback.without_evidence_minutes
+            why = f"no evidence for {minutes:.0f} minutes while users are treated; {limit} are allowed"
+            numbers = {"minutes_without_evidence": minutes, "minutes_allowed": float(limit)}
+            try:
+                self.roll_back(key, Author(BY_ITSELF, why, numbers))
+            except ExperimentError as error:  # the others are looked after all the same
+                self._report(error)
+
+    def _note_critical_errors(self) -> None:
+        if not self.leads():
+            return
+        for key in self._published:
+            count, now_s = self.conditions.new_critical_errors(key), self._steady()
+            if count == 0 or now_s - self._told_critical_s.get(key, -math.inf) < CRITICAL_ERRORS_EVERY_S:
+                continue
+            self._told_critical_s[key] = now_s
+            why = "replicas answered INTERNAL or DATA_LOSS, refused a damaged generation, or crashed"
+            self.note(key, CRITICAL_ERRORS, Author(BY_ITSELF, why), {CRITICAL_ERRORS: float(count)})
+            self.conditions.took(key, count)
+
     def _remember_replicas(self) -> None:
         lease = self.writer()
         if lease is None or not self.leads():
             return
         for key in self._published:
             self.replicas.forget_silent(key)
+            self.conditions.keep(key, frozenset(self.replicas.revisions(key)))
             now, before = self.replicas.revisions(key), self._remembered.get(key, {})
             for replica, revision in now.items() - before.items():
                 self._store.remember(key, replica, revision, lease=lease)
@@ -371,7 +445,11 @@ class ControlPlane:
             who=author.who,
             why=author.why,
             what=model.describe(before, after),
-            numbers={**model.numbers_of(before, after, now), "replicas": float(len(self.replicas.revisions(key)))},
+            numbers={
+                **model.numbers_of(before, after, now),
+                "replicas": float(len(self.replicas.revisions(key))),
+                **author.numbers,
+            },
         )
         try:
             self._store.record(0 if before is None else before.revision, stored(after, sealed, now), entry, lease)
@@ -382,6 +460,8 @@ class ControlPlane:
             self._term = 0  # what is stored is not what is published here: read it again before anything is said
             raise
         self._published = MappingProxyType({**self._published, key: published(after, sealed)})
+        if after.ramp_bp > 0 and (before is None or before.ramp_bp == 0):
+            self.vigil.begin(key)
         self._settle(after)
         published_s = self._steady()
         self._tell(key)
@@ -404,7 +484,7 @@ class ControlPlane:
             "waiting": float(len(rollout.waiting)),
         }
         what = "reached every replica" if rollout.done else "did not reach every replica"
-        entry = Entry(key, revision, self._clock(), "ra-guard control", "measured", what, numbers)
+        entry = Entry(key, revision, self._clock(), BY_ITSELF, "measured", what, numbers)
         lease = self.writer()
         try:
             if lease is not None:

@@ -7,8 +7,8 @@ then deleted at its source, and must outlive a power cut. S3 gives that promise 
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import IO, Final, Protocol, Self
@@ -50,6 +50,8 @@ class Listed:
 
     key: str
     size: int
+    modified: datetime | None = field(default=None, compare=False)
+    """By the store's clock; None where it does not say."""
 
 
 class Objects(Protocol):
@@ -156,7 +158,7 @@ class StoredObjects:
         """The objects whose names begin with a folder, ``/`` at its end; a folder's staging files are none."""
         with self._naming(prefix):
             for chunk in obstore.list(self._store, prefix):
-                yield from (Listed(each["path"], each["size"]) for each in chunk)
+                yield from (Listed(each["path"], each["size"], each["last_modified"]) for each in chunk)
 
     def days(self, kind: Kind) -> list[date]:
         """The days that have segments, in order; a folder that emptied is no day."""

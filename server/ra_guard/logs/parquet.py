@@ -75,6 +75,8 @@ class ExportReport:
     runs: int
     refused: tuple[str, ...]
     seconds: float
+    keys: frozenset[str] = frozenset()
+    """Segments whose Parquet is there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,12 @@ def export(
     reader: LogReader,
     tell: Callable[[Progress], None],
     steady_s: Callable[[], float] = time.monotonic,
+    known: frozenset[str] = frozenset(),
 ) -> ExportReport:
-    """Brings ``out`` up to date with the objects of some days. Raises ObjectsUnreachable or its siblings."""
+    """Brings ``out`` up to date with the objects of some days. Raises ObjectsUnreachable or its siblings.
+
+    ``known``: segments that an earlier export found there, so that their files need not be opened again.
+    """
     started = steady_s()
     work = [
         (kind, day, listed)
@@ -109,14 +115,16 @@ def export(
     total = sum(listed.size for _, _, listed in work)
     exported = already = rows = done = 0
     refused: list[str] = []
+    there: set[str] = set()
     for kind, _, listed in work:
         path = out / f"{listed.key.removesuffix(SEALED)}.parquet"
         try:
-            if is_current(path):
+            if listed.key in known or is_current(path):
                 already += 1
             else:
                 rows += _export_segment(objects, kind, listed.key, path, reader)
                 exported += 1
+            there.add(listed.key)
         except CoreError as error:
             refused.append(f"{listed.key}: {error}")
         except (NotASegment, NoSuchObject) as error:
@@ -128,7 +136,8 @@ def export(
     _write(plans_table(plans), out / PLANS_FILE)
     _write(counts_table(runs), out / COUNTS_FILE)
     days = tuple(sorted({day for _, day, _ in work}))
-    return ExportReport(exported, already, rows, days, len(plans), len(runs), tuple(refused), steady_s() - started)
+    seconds = steady_s() - started
+    return ExportReport(exported, already, rows, days, len(plans), len(runs), tuple(refused), seconds, frozenset(there))
 
 
 def is_current(path: Path) -> bool:

@@ -8,9 +8,9 @@
     role = "replica"             # Watch, Poll and what a viewer may
     sha256 = "..."
 
-The third role is ``viewer``: Get, List, Assign, GetPlan, Preview. Without a file everyone who reaches the port may do
-everything, so it must then be a loopback address. The file is read anew when it changes; one that does not hold
-admits nobody.
+The third role is ``viewer``: Get, List, Assign, GetPlan, GetLedger, Preview. Without a file everyone who reaches the
+port may do everything, so it must then be a loopback address. The file is read anew when it changes; one that does
+not hold admits nobody.
 """
 
 import hashlib
@@ -60,9 +60,9 @@ class Role(Enum):
 _RANK = {role: rank for rank, role in enumerate(Role)}
 
 REQUIRED = {
-    **dict.fromkeys(("Get", "List", "Assign", "GetPlan", "Preview"), Role.VIEWER),
+    **dict.fromkeys(("Get", "List", "Assign", "GetPlan", "GetLedger", "Preview"), Role.VIEWER),
     **dict.fromkeys(("Watch", "Poll"), Role.REPLICA),
-    **dict.fromkeys(("Apply", "Ramp", "Approve", "Kill", "Resume", "RollBack"), Role.OPERATOR),
+    **dict.fromkeys(("Apply", "Ramp", "Approve", "Kill", "Resume", "RollBack", "Note", "Attest"), Role.OPERATOR),
 }
 """By method of ExperimentAdmin; a test proves that none is missing."""
 

@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ra_guard.errors import Code, status_of
+from ra_guard.experiments.condition import Condition
 from ra_guard.experiments.plane import ControlPlane
 from ra_guard.experiments.published import Answer
 from ra_guard.rpc.auth import Authoriser, Metadata
@@ -102,7 +103,8 @@ def answer(plane: ControlPlane, word: wire.WatchRequest) -> wire.WatchResponse:
     if word.leaving:
         plane.leave(word.key, word.replica)
         return _response(word, Answer(0, None, halt=False))
-    return _response(word, plane.hear(word.key, word.replica, _held(word)))
+    condition = Condition(word.failing, word.critical_errors, word.started_unix_ns)
+    return _response(word, plane.hear(word.key, word.replica, _held(word), condition))
 
 
 def news_for(plane: ControlPlane, word: wire.WatchRequest) -> wire.WatchResponse:

@@ -4,6 +4,7 @@ So an operator's command can run the same code on a store when no control plane 
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -24,6 +25,7 @@ from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import plan_pb2, rerank_pb2
 
 MAX_UNIT_BYTES = 128
+MOST_LEDGER_LINES = 10_000
 
 _ARMS = {
     Arm.TREATMENT: rerank_pb2.ARM_TREATMENT,
@@ -46,6 +48,9 @@ _METHODS = {
     "RollBack": "roll_back",
     "Assign": "assign",
     "GetPlan": "get_plan",
+    "GetLedger": "get_ledger",
+    "Note": "note",
+    "Attest": "attest",
 }
 
 _NOBODY = Principal(None)
@@ -88,7 +93,7 @@ class ExperimentAdmin:
 
     def ramp(self, request: wire.RampRequest, principal: Principal = _NOBODY) -> wire.RampResponse:
         """Sets the share of users in each arm."""
-        author = Author(principal.signs(request.who), request.why)
+        author = Author(principal.signs(request.who), request.why, dict(request.numbers))
         pace, expected = _pace(request.pace), request.expected_revision or None
         changed = self._plane.ramp(request.key, request.ramp_bp, pace, author, expected)
         experiment, spread = self._outcome(changed)
@@ -114,7 +119,7 @@ class ExperimentAdmin:
 
     def roll_back(self, request: wire.RollBackRequest, principal: Principal = _NOBODY) -> wire.RollBackResponse:
         """A kill that closes the epoch."""
-        author = Author(principal.signs(request.who), request.why)
+        author = Author(principal.signs(request.who), request.why, dict(request.numbers))
         experiment, spread = self._outcome(self._plane.roll_back(request.key, author))
         return wire.RollBackResponse(experiment=experiment, spread=spread)
 
@@ -132,6 +137,22 @@ class ExperimentAdmin:
         sealed = self._plane.plan(request.key, request.revision)
         return wire.GetPlanResponse(plan=plan_pb2.SealedPlan.FromString(sealed))
 
+    def get_ledger(self, request: wire.GetLedgerRequest, _: Principal = _NOBODY) -> wire.GetLedgerResponse:
+        """The latest lines, oldest first."""
+        self._plane.current(request.key)
+        entries = self._plane.ledger(request.key, min(request.limit, MOST_LEDGER_LINES) or MOST_LEDGER_LINES)
+        return wire.GetLedgerResponse(changes=map(_change, entries))
+
+    def note(self, request: wire.NoteRequest, principal: Principal = _NOBODY) -> wire.NoteResponse:
+        """Adds a ledger line that changes nothing."""
+        author = Author(principal.signs(request.who), request.why)
+        return wire.NoteResponse(change=_change(self._plane.note(request.key, request.what, author, request.numbers)))
+
+    def attest(self, request: wire.AttestRequest, _: Principal = _NOBODY) -> wire.AttestResponse:
+        """There is evidence up to a moment."""
+        evidence_at = request.evidence_at.ToDatetime(tzinfo=UTC)
+        return wire.AttestResponse(patience_s=self._plane.attest(request.key, evidence_at))
+
     def _outcome(self, changed: Changed) -> tuple[wire.Experiment, wire.Spread]:
         """The experiment as it was changed, once the replicas have heard."""
         spread = self._plane.wait(changed)
@@ -140,18 +161,23 @@ class ExperimentAdmin:
     def _experiment(self, experiment: Experiment) -> wire.Experiment:
         key = experiment.key
         flag, writer = self._plane.flag(key), self._plane.writer()
+        failing = self._plane.conditions.failing(key)
         return wire.Experiment(
             key=key,
             plan=plan_of(experiment),
             epoch=experiment.epoch,
             history=map(_change, self._plane.ledger(key)),
             replicas=[
-                wire.Replica(replica=seen.replica, revision=seen.revision, age_s=seen.age_s)
+                wire.Replica(
+                    replica=seen.replica, revision=seen.revision, age_s=seen.age_s, failing=seen.replica in failing
+                )
                 for seen in self._plane.replicas.listed(key)
             ],
             definition=experiment.definition.text,
             approved_bp=sorted(experiment.approved_bp),
             rolled_back=experiment.rolled_back,
+            stage_since=_timestamp(experiment.stage_since),
+            widest_bp=experiment.widest_bp,
             flag=None if flag is None else _flag(flag),
             writer=None if writer is None else wire.Writer(holder=writer.holder, term=writer.term),
         )
@@ -194,11 +220,20 @@ def _pace(number: int) -> Pace:
 
 
 def _change(entry: Entry) -> wire.Change:
-    at = timestamp_pb2.Timestamp()
-    at.FromDatetime(entry.at)
     return wire.Change(
-        revision=entry.revision, at=at, who=entry.who, why=entry.why, what=entry.what, numbers=entry.numbers
+        revision=entry.revision,
+        at=_timestamp(entry.at),
+        who=entry.who,
+        why=entry.why,
+        what=entry.what,
+        numbers=entry.numbers,
     )
+
+
+def _timestamp(at: datetime) -> timestamp_pb2.Timestamp:
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
 
 
 def _spread(spread: Spread) -> wire.Spread:

@@ -33,8 +33,14 @@ class Health:
         self._interval_s = interval_s
         self._report = report
         self._servicer = health.HealthServicer(experimental_non_blocking=True)
+        self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+
+    @property
+    def failing(self) -> bool:
+        """Whether a probe failed when they were last asked. Not before they were asked once."""
+        return self._failing
 
     def add_to(self, server: grpc.Server) -> None:
         """Registers the health service."""
@@ -55,7 +61,8 @@ class Health:
     def probe(self) -> None:
         """Asks every probe once; one that raises counts as not serving."""
         results = {service: self._holds(probe) for service, probe in self._probes.items()}
-        for service, serving in {**results, "": all(results.values())}.items():
+        self._failing = not all(results.values())
+        for service, serving in {**results, "": not self._failing}.items():
             status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
             self._servicer.set(service, status)
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
+from ra_guard.errors import Code, status_of
 from ra_guard.telemetry.failures import Failures
 from ra_guard.telemetry.metrics import CORE_STAGES, Metrics, stage_times_ns
 from ra_guard.telemetry.names import ARMS, REASONS, STATUSES
@@ -15,6 +16,8 @@ from ra_guard.telemetry.traces import Traces
 
 POLL_S: Final = 0.02
 
+CRITICAL_CODES: Final = frozenset({"INTERNAL", "DATA_LOSS"})
+"""Of an answer, or of a failure that no caller saw: the server broke, or what it stored did."""
 _OF_THE_ARM: Final = frozenset(REASONS.index(name) for name in ("unspecified", "control", "not_enrolled"))
 
 
@@ -40,8 +43,14 @@ class Drain:
         self._wall_ns = wall_ns
         self._clock_ns = clock_ns
         self._failures = Failures(log, clock_ns)
+        self._critical_errors = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    @property
+    def critical_errors(self) -> int:
+        """Answers with a critical code, and stored data found damaged, so far."""
+        return self._critical_errors
 
     def start(self) -> None:
         """Starts the thread."""
@@ -63,6 +72,7 @@ class Drain:
             if isinstance(record, CallRecord):
                 self._tell_call(record, wall_offset_ns)
             else:
+                self._critical_errors += _lost_data(record.error)
                 self._metrics.failure(record.error)
                 self._failures.tell(record.error, record.at_ns)
             time.sleep(0)
@@ -76,6 +86,7 @@ class Drain:
 
     def _tell_call(self, record: CallRecord, wall_offset_ns: int) -> None:
         self._metrics.call(record)
+        self._critical_errors += record.code in CRITICAL_CODES
         trace_id = self._traces.call(record, wall_offset_ns)
         answer = record.answer
         took_us = (record.finished_ns - record.started_ns) // 1000
@@ -103,3 +114,8 @@ class Drain:
             stages_ns=dict(zip(CORE_STAGES, stage_times_ns(answer), strict=True)),
             trace_id=trace_id,
         )
+
+
+def _lost_data(error: BaseException) -> bool:
+    """Whether a failure is stored data that does not hold, such as a generation refused as damaged."""
+    return status_of(error) is Code.DATA_LOSS

@@ -21,6 +21,16 @@ class Instruments:
         """Registers a value that is read at each collection; NaN is left out."""
         self.meter.create_observable_gauge(name, [_observing(read, attributes)], unit, description)
 
+    def gauges(
+        self, name: str, read: Callable[[], Iterable[tuple[float, Mapping[str, str]]]], *, unit: str, description: str
+    ) -> None:
+        """Registers values with their attributes, which are found at each collection; NaN is left out."""
+
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(value, attributes) for value, attributes in read() if value == value]
+
+        self.meter.create_observable_gauge(name, [observe], unit, description)
+
     def counter(self, name: str, read: Read, *, unit: str, description: str, **attributes: str) -> None:
         """Registers a total kept elsewhere, read at each collection."""
         self.meter.create_observable_counter(name, [_observing(read, attributes)], unit, description)

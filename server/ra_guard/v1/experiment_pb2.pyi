@@ -31,7 +31,7 @@ PACE_UNSPECIFIED: Pace
 PACE_SKIPPING_STAGES: Pace
 
 class Experiment(_message.Message):
-    __slots__ = ("key", "plan", "epoch", "history", "replicas", "definition", "approved_bp", "rolled_back", "flag", "writer")
+    __slots__ = ("key", "plan", "epoch", "history", "replicas", "definition", "approved_bp", "rolled_back", "flag", "writer", "stage_since", "widest_bp")
     KEY_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class Experiment(_message.Message):
     ROLLED_BACK_FIELD_NUMBER: _ClassVar[int]
     FLAG_FIELD_NUMBER: _ClassVar[int]
     WRITER_FIELD_NUMBER: _ClassVar[int]
+    STAGE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    WIDEST_BP_FIELD_NUMBER: _ClassVar[int]
     key: str
     plan: _plan_pb2.Plan
     epoch: int
@@ -52,7 +54,9 @@ class Experiment(_message.Message):
     rolled_back: bool
     flag: Flag
     writer: Writer
-    def __init__(self, key: _Optional[str] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., definition: _Optional[str] = ..., approved_bp: _Optional[_Iterable[int]] = ..., rolled_back: _Optional[bool] = ..., flag: _Optional[_Union[Flag, _Mapping]] = ..., writer: _Optional[_Union[Writer, _Mapping]] = ...) -> None: ...
+    stage_since: _timestamp_pb2.Timestamp
+    widest_bp: int
+    def __init__(self, key: _Optional[str] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., definition: _Optional[str] = ..., approved_bp: _Optional[_Iterable[int]] = ..., rolled_back: _Optional[bool] = ..., flag: _Optional[_Union[Flag, _Mapping]] = ..., writer: _Optional[_Union[Writer, _Mapping]] = ..., stage_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., widest_bp: _Optional[int] = ...) -> None: ...
 
 class Flag(_message.Message):
     __slots__ = ("provider", "state", "error")
@@ -96,14 +100,16 @@ class Change(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., what: _Optional[str] = ..., numbers: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("replica", "revision", "age_s")
+    __slots__ = ("replica", "revision", "age_s", "failing")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
+    FAILING_FIELD_NUMBER: _ClassVar[int]
     replica: str
     revision: int
     age_s: float
-    def __init__(self, replica: _Optional[str] = ..., revision: _Optional[int] = ..., age_s: _Optional[float] = ...) -> None: ...
+    failing: bool
+    def __init__(self, replica: _Optional[str] = ..., revision: _Optional[int] = ..., age_s: _Optional[float] = ..., failing: _Optional[bool] = ...) -> None: ...
 
 class Spread(_message.Message):
     __slots__ = ("acked", "expired", "waiting", "seconds")
@@ -176,20 +182,29 @@ class ListResponse(_message.Message):
     def __init__(self, experiments: _Optional[_Iterable[_Union[Experiment, _Mapping]]] = ...) -> None: ...
 
 class RampRequest(_message.Message):
-    __slots__ = ("key", "ramp_bp", "who", "why", "expected_revision", "pace")
+    __slots__ = ("key", "ramp_bp", "who", "why", "expected_revision", "pace", "numbers")
+    class NumbersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     KEY_FIELD_NUMBER: _ClassVar[int]
     RAMP_BP_FIELD_NUMBER: _ClassVar[int]
     WHO_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
     PACE_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
     key: str
     ramp_bp: int
     who: str
     why: str
     expected_revision: int
     pace: Pace
-    def __init__(self, key: _Optional[str] = ..., ramp_bp: _Optional[int] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., expected_revision: _Optional[int] = ..., pace: _Optional[_Union[Pace, str]] = ...) -> None: ...
+    numbers: _containers.ScalarMap[str, float]
+    def __init__(self, key: _Optional[str] = ..., ramp_bp: _Optional[int] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., expected_revision: _Optional[int] = ..., pace: _Optional[_Union[Pace, str]] = ..., numbers: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class RampResponse(_message.Message):
     __slots__ = ("experiment", "spread")
@@ -260,14 +275,23 @@ class ResumeResponse(_message.Message):
     def __init__(self, experiment: _Optional[_Union[Experiment, _Mapping]] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ...) -> None: ...
 
 class RollBackRequest(_message.Message):
-    __slots__ = ("key", "who", "why")
+    __slots__ = ("key", "who", "why", "numbers")
+    class NumbersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     KEY_FIELD_NUMBER: _ClassVar[int]
     WHO_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
     key: str
     who: str
     why: str
-    def __init__(self, key: _Optional[str] = ..., who: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+    numbers: _containers.ScalarMap[str, float]
+    def __init__(self, key: _Optional[str] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., numbers: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class RollBackResponse(_message.Message):
     __slots__ = ("experiment", "spread")
@@ -311,21 +335,82 @@ class GetPlanResponse(_message.Message):
     plan: _plan_pb2.SealedPlan
     def __init__(self, plan: _Optional[_Union[_plan_pb2.SealedPlan, _Mapping]] = ...) -> None: ...
 
+class GetLedgerRequest(_message.Message):
+    __slots__ = ("key", "limit")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    limit: int
+    def __init__(self, key: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetLedgerResponse(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
+class NoteRequest(_message.Message):
+    __slots__ = ("key", "what", "who", "why", "numbers")
+    class NumbersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    what: str
+    who: str
+    why: str
+    numbers: _containers.ScalarMap[str, float]
+    def __init__(self, key: _Optional[str] = ..., what: _Optional[str] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., numbers: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class NoteResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class AttestRequest(_message.Message):
+    __slots__ = ("key", "evidence_at")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_AT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    evidence_at: _timestamp_pb2.Timestamp
+    def __init__(self, key: _Optional[str] = ..., evidence_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AttestResponse(_message.Message):
+    __slots__ = ("patience_s",)
+    PATIENCE_S_FIELD_NUMBER: _ClassVar[int]
+    patience_s: float
+    def __init__(self, patience_s: _Optional[float] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
-    __slots__ = ("replica", "acked_revision", "key", "clock_ns", "leaving", "acked_checksum")
+    __slots__ = ("replica", "acked_revision", "key", "clock_ns", "leaving", "acked_checksum", "failing", "critical_errors", "started_unix_ns")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     ACKED_REVISION_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     CLOCK_NS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     ACKED_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    FAILING_FIELD_NUMBER: _ClassVar[int]
+    CRITICAL_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     replica: str
     acked_revision: int
     key: str
     clock_ns: int
     leaving: bool
     acked_checksum: int
-    def __init__(self, replica: _Optional[str] = ..., acked_revision: _Optional[int] = ..., key: _Optional[str] = ..., clock_ns: _Optional[int] = ..., leaving: _Optional[bool] = ..., acked_checksum: _Optional[int] = ...) -> None: ...
+    failing: bool
+    critical_errors: int
+    started_unix_ns: int
+    def __init__(self, replica: _Optional[str] = ..., acked_revision: _Optional[int] = ..., key: _Optional[str] = ..., clock_ns: _Optional[int] = ..., leaving: _Optional[bool] = ..., acked_checksum: _Optional[int] = ..., failing: _Optional[bool] = ..., critical_errors: _Optional[int] = ..., started_unix_ns: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("plan", "sent_at", "revision", "echoed_clock_ns", "halt")

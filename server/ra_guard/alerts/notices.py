@@ -1,0 +1,203 @@
+"""What is told once, as it happens: rolled back, ramped, due, ready, or blind. Pure, like the board.
+
+Whoever calls these calls them at the change, not every minute: nothing here remembers what was told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+from ra_guard.alerts.message import Fact, Kind, Links, Message
+from ra_guard.alerts.wording import clock, minutes, named, span
+from ra_guard.experiments.definition import Definition
+from ra_guard.experiments.definition.people import Report
+from ra_guard.experiments.definition.vocabulary import Cadence, ReportKind, Route, Severity, Team
+from ra_guard.experiments.monitor.outcomes import Advance, RollBack
+
+
+@dataclass(frozen=True)
+class Notices:
+    """Single messages, addressed by the definition."""
+
+    definition: Definition
+    links: Links
+
+    def rolled_back(self, found: RollBack, ramp_bp: int, at: datetime) -> Message:
+        """The epoch was closed, at this ramp: always critical, by every route of the critical alerts."""
+        shared = [Fact("Shared cause", "control crosses the bound as well")] if found.has_shared_cause else []
+        return self._trouble(
+            Kind.ROLLED_BACK,
+            Severity.CRITICAL,
+            at,
+            title="rolled back",
+            summary=f"{self.definition.key} was rolled back at {percent(ramp_bp)}: {found.why}",
+            facts=(
+                *_numbers(found.numbers),
+                *shared,
+                Fact("At", clock(at)),
+                Fact(
+                    "What happens next",
+                    f"every replica serves the baseline within {self.definition.rollback.within_s} s; a new epoch "
+                    "begins only when a person starts one",
+                ),
+            ),
+        )
+
+    def evidence_missing(self, since: datetime, ramp_bp: int, at: datetime) -> Message:
+        """Users are treated and no evidence of them arrives."""
+        limit = timedelta(minutes=self.definition.rollback.without_evidence_minutes)
+        return self._trouble(
+            Kind.EVIDENCE_MISSING,
+            Severity.HIGH,
+            at,
+            title="no evidence",
+            summary=f"No evidence has arrived for {span(at - since)}, with {percent(ramp_bp)} of users treated.",
+            facts=(
+                Fact("Since", clock(since)),
+                Fact(
+                    "What happens next",
+                    f"the experiment rolls back by itself at {clock(since + limit)}, after {span(limit)} without any",
+                ),
+            ),
+        )
+
+    def evidence_unreadable(self, why: str, at: datetime) -> Message:
+        """The watch found evidence and could not read it; ``why`` says found, wanted and the cure."""
+        limit = minutes(self.definition.rollback.without_evidence_minutes)
+        return self._trouble(
+            Kind.EVIDENCE_UNREADABLE,
+            Severity.HIGH,
+            at,
+            title="evidence cannot be read",
+            summary="The watch could not read its evidence: nothing is judged until it can.",
+            facts=(
+                Fact("Why", why),
+                Fact("At", clock(at)),
+                Fact("What happens next", f"it tries again every minute; after {limit} without any, it rolls back"),
+            ),
+        )
+
+    def ramp_advanced(self, move: Advance, from_bp: int, at: datetime) -> Message:
+        """The ramp went on by itself."""
+        stage = self.definition.stage(move.ramp_bp)
+        held = f"held for {stage.hold_hours} h at least" if stage and stage.hold_hours else "held until the end"
+        return self._news(
+            Kind.RAMP_ADVANCED,
+            [report for report in self.definition.reports if report.every is Cadence.CONTINUOUS],
+            at,
+            title=f"ramp at {percent(move.ramp_bp)}",
+            summary=f"The ramp went from {percent(from_bp)} to {percent(move.ramp_bp)} of users in each arm.",
+            facts=(Fact("Why", move.why), *_numbers(move.numbers), Fact("What happens next", held)),
+        )
+
+    def decision_due(self, day: int, at: datetime) -> Message:
+        """The day of a planned look has come."""
+        end = day >= self.definition.analysis.end_day
+        kind = ReportKind.RESULTS if end else ReportKind.INTERIM_REVIEW
+        days = self.definition.analysis.decision_days
+        next_words = (
+            f"nothing by itself: a person decides within {days} days" if end else "the experiment goes on by itself"
+        )
+        return self._news(
+            Kind.DECISION_DUE,
+            self._reports(kind),
+            at,
+            title=f"day {day}: {'decision' if end else 'interim review'} due",
+            summary=f"Day {day} since the launch: the {'decision' if end else 'interim review'} is due.",
+            facts=(Fact("At", clock(at)), Fact("What happens next", next_words)),
+        )
+
+    def report_ready(self, kind: ReportKind, summary: str, files: Sequence[Path], at: datetime) -> Message:
+        """A report was written; ``summary`` is its first sentence, ``files`` go along where a receiver takes files."""
+        return self._news(
+            Kind.REPORT_READY,
+            self._reports(kind),
+            at,
+            title=f"{named(kind)} report",
+            summary=summary,
+            facts=(Fact("Written", clock(at)), Fact("Files", ", ".join(path.name for path in files) or "none")),
+            attachments=tuple(files),
+        )
+
+    def _reports(self, kind: ReportKind) -> list[Report]:
+        return [report for report in self.definition.reports if report.kind is kind]
+
+    def _trouble(
+        self, kind: Kind, severity: Severity, at: datetime, *, title: str, summary: str, facts: tuple[Fact, ...]
+    ) -> Message:
+        """To the first level of the escalation path, by the routes of the alerts that are as severe."""
+        severe = [alert for alert in self.definition.alerts if alert.severity is severity]
+        routes = _each_once([alert.routes for alert in severe])
+        to = tuple(step.to for step in self.definition.escalation[:1])
+        return Message(
+            kind=kind,
+            at=at,
+            title=f"[{severity.upper()}] {self.definition.key}: {title}",
+            summary=summary,
+            facts=(*facts, _addressees(to, routes)),
+            severity=severity,
+            routes=routes,
+            to=to,
+            level=len(to),
+            links=self.links,
+        )
+
+    def _news(
+        self,
+        kind: Kind,
+        reports: Sequence[Report],
+        at: datetime,
+        *,
+        title: str,
+        summary: str,
+        facts: tuple[Fact, ...],
+        attachments: tuple[Path, ...] = (),
+    ) -> Message:
+        """To the readers of some reports, by their routes."""
+        routes = _each_once([report.routes for report in reports])
+        to = tuple(dict.fromkeys(team for report in reports for team in report.to))
+        return Message(
+            kind=kind,
+            at=at,
+            title=f"{self.definition.key}: {title}",
+            summary=summary,
+            facts=(*facts, _addressees(to, routes)),
+            severity=None,
+            routes=routes,
+            to=to,
+            links=self.links,
+            attachments=attachments,
+        )
+
+
+def trial(at: datetime) -> Message:
+    """Marked as a test, by every route, so that nobody gets up for it."""
+    return Message(
+        kind=Kind.TEST,
+        at=at,
+        title="[TEST] RA-Guard",
+        summary="This is a test of the way to you. Nothing has happened, and nothing is to be done.",
+        facts=(Fact("Sent", clock(at)), Fact("By", "ra-guard alerts test")),
+        severity=None,
+        routes=tuple(Route),
+    )
+
+
+def percent(ramp_bp: int) -> str:
+    """A ramp in basis points as a share of users in each arm."""
+    return f"{ramp_bp / 100:g} %"
+
+
+def _numbers(numbers: Mapping[str, float]) -> tuple[Fact, ...]:
+    return tuple(Fact(named(name), f"{value:.6g}") for name, value in numbers.items())
+
+
+def _addressees(to: Sequence[Team], routes: Sequence[Route]) -> Fact:
+    return Fact("Goes to", f"{', '.join(map(named, to)) or 'nobody'}, by {' and '.join(routes)}")
+
+
+def _each_once(routes: Sequence[tuple[Route, ...]]) -> tuple[Route, ...]:
+    """The routes of several alerts or reports; where there are none, every route: better told twice than to nobody."""
+    return tuple(dict.fromkeys(chain.from_iterable(routes))) or tuple(Route)

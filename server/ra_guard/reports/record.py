@@ -1,0 +1,223 @@
+"""What stands behind the numbers: the sample, the ledger, how it was measured, and what cannot be told."""
+
+from collections.abc import Iterator
+
+from ra_guard.experiments.definition.vocabulary import Labels
+from ra_guard.experiments.monitor.outcomes import Judged, Verdict
+from ra_guard.reports.content import Content
+from ra_guard.reports.document import Cell, Column, Lines, Mark, Table, Tone
+from ra_guard.reports.effects import by_domain, indicators
+from ra_guard.reports.words import (
+    ABSENT,
+    FINDINGS,
+    MEANINGS,
+    NAMES,
+    TERMS,
+    VERDICTS,
+    insufficient,
+    moment,
+    number,
+    numbers,
+    p_value,
+    share,
+)
+from ra_guard.stats.outcome import Insufficient
+
+LATEST_LINES = 10
+"""Of the ledger, in reports that are read every day."""
+
+
+def sample(content: Content) -> Table:
+    """Whether the arms can be compared at all."""
+    exposure, analysis = content.evidence.exposure, content.definition.analysis
+    lost = exposure.control_lost + exposure.treatment_lost
+    out_of = content.evidence.epoch.control.calls + content.evidence.epoch.treatment.calls + lost
+    rows: list[tuple[Cell, ...]] = [
+        ("Users, control / treatment", f"{exposure.control_users:,} / {exposure.treatment_users:,}", _planned(content)),
+        ("Sample ratio, p", _sample_ratio_p(content), _sample_ratio(content)),
+        (
+            "Crossover",
+            ABSENT
+            if content.assessment.crossover_percent is None
+            else f"{number(content.assessment.crossover_percent, 3)} %",
+            _crossover(content),
+        ),
+        (
+            "Records lost, control / treatment",
+            f"{exposure.control_lost:,} / {exposure.treatment_lost:,}",
+            f"{share(lost, out_of, 3)} of all records",
+        ),
+        (
+            "Late feedback",
+            f"{content.evidence.late:,}",
+            f"came after {_hours(content.definition.feedback_window_s)}, left out",
+        ),
+        ("Requests with nothing relevant", _not_relevant(content), "control / treatment, left out of nDCG"),
+        ("Power at the planned end", _power(content), f"planned: {content.definition.sample.power_percent:g} %"),
+    ]
+    return Table(
+        columns=(Column("What"), Column("Found", is_number=True), Column("Measured by")),
+        rows=tuple(rows),
+        empty="",
+        note=f"A sample ratio with p below {analysis.sample_ratio_p:g}, or crossover above its limit, stops decisions.",
+    )
+
+
+def _planned(content: Content) -> str:
+    return f"{content.definition.sample.users_per_arm:,} planned in each arm"
+
+
+def _sample_ratio_p(content: Content) -> str:
+    split = content.assessment.sample_ratio
+    return ABSENT if isinstance(split, Insufficient) else p_value(split.p_value)
+
+
+def _sample_ratio(content: Content) -> Cell:
+    split = content.assessment.sample_ratio
+    if isinstance(split, Insufficient):
+        return Mark(f"cannot be told: {insufficient(split)}", Tone.OPEN)
+    limit = f"limit {split.alpha:g}"
+    return Mark(f"mismatch, {limit}", Tone.BAD) if split.mismatch else Mark(f"holds, {limit}", Tone.GOOD)
+
+
+def _crossover(content: Content) -> Cell:
+    crossed, limit = content.assessment.crossover_percent, content.definition.analysis.max_crossover_percent
+    if crossed is None:
+        return Mark("cannot be told", Tone.OPEN)
+    users = f"{content.evidence.exposure.crossed_users:,} users, limit {limit:g} %"
+    return Mark(f"above: {users}", Tone.BAD) if crossed > limit else Mark(f"within: {users}", Tone.GOOD)
+
+
+def _not_relevant(content: Content) -> str:
+    counts = content.evidence.not_relevant
+    return " / ".join(f"{counts.get(arm, 0):,}" for arm in (1, 2))
+
+
+def _power(content: Content) -> str:
+    power = content.assessment.power_percent
+    return "cannot be told" if power is None else f"{number(power, 1)} %"
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds / 3600:g} hours"
+
+
+def ledger(content: Content) -> Table:
+    """Everything that was done, by whom and why."""
+    return _ledger(content, len(content.ledger))
+
+
+def latest_of_ledger(content: Content) -> Table:
+    """The latest of it."""
+    return _ledger(content, LATEST_LINES)
+
+
+def _ledger(content: Content, most: int) -> Table:
+    lines = content.ledger[-most:] if most else ()
+    left_out = len(content.ledger) - len(lines)
+    return Table(
+        columns=(
+            Column("When"),
+            Column("Revision", is_number=True),
+            Column("Who"),
+            Column("What"),
+            Column("Why"),
+            Column("Numbers"),
+        ),
+        rows=tuple(
+            (moment(line.at), str(line.revision), line.who, line.what, line.why, numbers(line.numbers))
+            for line in lines
+        ),
+        empty="The ledger is empty.",
+        note=f"The latest {len(lines)} of {len(content.ledger)} lines." if left_out else "",
+    )
+
+
+def method(content: Content) -> Lines:
+    """How it was measured."""
+    plan = content.definition
+    primary = plan.metrics.primary
+    days = ", ".join(map(str, (*plan.analysis.look_days, plan.analysis.end_day)))
+    labels = {
+        Labels.JUDGMENTS: "Relevance is graded by people.",
+        Labels.CLICKS: "Relevance is a click; a value corrected for position bias is kept beside it.",
+    }[primary.labels]
+    return Lines(
+        (
+            f"Source of all numbers: {content.source}.",
+            "Users are assigned to an arm by a hash of experiment and user, and counted there whatever was served.",
+            labels,
+            f"The primary metric is decided on at looks only, on days {days}.",
+            f"All looks together find an effect that is none in {100 - primary.confidence_percent:g} % of cases.",
+            "What is watched by the minute has anytime-valid intervals, which hold however often one looks.",
+            "Latency P95 is read from a histogram with buckets at most 1/128 wide.",
+            *(
+                f"Trigger on {NAMES[each.metric]} measured by: {each.measured.command}"
+                for each in plan.triggers
+                if each.measured is not None
+            ),
+        )
+    )
+
+
+def limits(content: Content) -> Lines:
+    """What these numbers cannot say whatever they are, and what could not be told this time."""
+    return Lines(
+        (
+            *_untold(content),
+            *(
+                f"Trigger on {NAMES[each.metric]}: nobody has measured how often it rolls back in vain."
+                for each in content.definition.triggers
+                if each.measured is None
+            ),
+            "Intervals of means over users hold in the limit of many users, not of few.",
+            "Effects are those of this experiment's users and days; what wears off or is learnt later is not in them.",
+            "Indicators, domains and queries are not adjusted for being many. None of them decides.",
+        )
+    )
+
+
+def _untold(content: Content) -> Iterator[str]:
+    assessment = content.assessment
+    for each in (*assessment.guardrails, *assessment.gates):
+        if each.verdict in {Verdict.INSUFFICIENT, Verdict.ERROR}:
+            yield _untold_of(each)
+    if isinstance(assessment.primary, Insufficient):
+        yield f"The primary metric cannot be told: {insufficient(assessment.primary)}."
+    if isinstance(assessment.sample_ratio, Insufficient):
+        yield f"The sample ratio cannot be told: {insufficient(assessment.sample_ratio)}."
+    if assessment.crossover_percent is None:
+        yield "Crossover cannot be told."
+    if assessment.power_percent is None:
+        yield "Power at the planned end cannot be told."
+    for finding in content.decision.findings:
+        if finding.holds is None:
+            yield f"{FINDINGS[finding.finding]}: cannot be told. {finding.why}"
+    for indicated in indicators(content):
+        if indicated.reading.value is None:
+            yield f"{indicated.indicator.description}: cannot be told ({indicated.reading.lack})."
+    for name, effect in by_domain(content).items():
+        if isinstance(effect, Insufficient):
+            yield f"Domain {name}: cannot be told ({insufficient(effect)})."
+
+
+def _untold_of(each: Judged) -> str:
+    word = VERDICTS[each.verdict].word
+    return f"{NAMES[each.requirement.metric]}: {word}, {each.reading.lack or 'no reason given'}."
+
+
+def glossary() -> Table:
+    """Metrics, verdicts and terms."""
+    return Table(
+        columns=(Column("Word"), Column("Meaning")),
+        rows=(*((NAMES[metric], meaning) for metric, meaning in MEANINGS.items()), *_VERDICTS, *TERMS.items()),
+        empty="",
+    )
+
+
+_VERDICTS: tuple[tuple[Cell, ...], ...] = (
+    (VERDICTS[Verdict.PASS], "The evidence that the bound asks for is there."),
+    (VERDICTS[Verdict.FAIL], "It was measured, and the bound is not kept."),
+    (VERDICTS[Verdict.INSUFFICIENT], "It cannot be told yet. Never counted as passed, never drawn as zero."),
+    (VERDICTS[Verdict.ERROR], "It could not be measured: a value that is missing, no number, or impossible."),
+)

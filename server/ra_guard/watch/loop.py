@@ -1,0 +1,277 @@
+"""One turn of the watch, once a minute: look, roll back if it must be, tell people, take looks, move the ramp, report.
+
+Each step stands by itself: one that fails is reported and the next ones happen all the same, and what may take long (a
+rollback that waits for every replica, a report) runs beside the turn. Rolling back comes first and asks nobody. The
+watch keeps nothing that it could not find again in the logs and in the ledger, except which alerts stand.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from ra_guard.alerts.board import Board, State
+from ra_guard.alerts.errors import NoSuchAlert
+from ra_guard.alerts.message import Links, Message
+from ra_guard.alerts.notices import Notices
+from ra_guard.evidence.join import FollowerBroken
+from ra_guard.experiments.model import MAX_WHY_BYTES
+from ra_guard.experiments.monitor import looks, rollout
+from ra_guard.experiments.monitor.outcomes import Advance, Look, RollBack, Tick
+from ra_guard.v1 import experiment_pb2 as wire
+from ra_guard.watch.epoch import Epoch, minute_of, moment_of
+from ra_guard.watch.logs import EvidenceRefused, Logs, News
+from ra_guard.watch.seen import LOOK, Seen, look_numbers, seen_from
+
+WHO: Final = "ra-guard watch"
+"""Who the ledger says it was."""
+ACKNOWLEDGED: Final = "acknowledged "
+"""What a ledger line begins with by which a person takes up an alert; its id follows."""
+
+
+class Control(Protocol):
+    """What the watch asks of the control plane; `ra_guard.client.ExperimentClient` is one."""
+
+    def get(self, request: wire.GetRequest) -> wire.GetResponse: ...
+    def get_ledger(self, request: wire.GetLedgerRequest) -> wire.GetLedgerResponse: ...
+    def ramp(self, request: wire.RampRequest) -> wire.RampResponse: ...
+    def roll_back(self, request: wire.RollBackRequest) -> wire.RollBackResponse: ...
+    def note(self, key: str, *, what: str, who: str, why: str, numbers: dict[str, float]) -> wire.NoteResponse: ...
+    def attest(self, key: str, evidence_at: datetime) -> wire.AttestResponse: ...
+
+
+class Reporter(Protocol):
+    """Makes the reports that are due."""
+
+    def look(self, seen: Seen, epoch: Epoch, logs: Logs, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a watch works with."""
+
+    control: Control
+    follow: Callable[[Seen], Logs]
+    """Opens the logs of an epoch."""
+    offer: Callable[[Message], None]
+    """Tells people. Never waits."""
+    keep: Callable[[State], None]
+    """Remembers which alerts stand, for the next life of the watch."""
+    beside: Executor
+    """For what may take long."""
+    reporter: Reporter
+    links: Links
+    report: Callable[[BaseException], None]
+    """Told of every step that failed."""
+
+
+@dataclass
+class Totals:
+    """What the watch did since it started, for its metrics."""
+
+    turns: int = 0
+    failed_steps: int = 0
+    rollbacks: int = 0
+    advances: int = 0
+    messages: int = 0
+    evidence_at: datetime | None = None
+    """The newest sign of life in the logs."""
+    as_of: datetime | None = None
+    """The end of the last minute that was judged."""
+
+
+class Watch:
+    """Watches one experiment. `turn` is called by one thread."""
+
+    def __init__(self, key: str, tools: Tools, *, lag: timedelta, standing: State) -> None:
+        """``lag``: a minute is complete so long after it ended. ``standing``: the alerts of an earlier life."""
+        self._key = key
+        self._tools = tools
+        self._lag = lag
+        self._standing = standing
+        self._epoch: Epoch | None = None
+        self._logs: Logs | None = None
+        self._acting: Future[None] | None = None
+        self._is_blind = False
+        self._is_impatient = False
+        self.totals = Totals()
+        self.latest: Tick | None = None
+        """The tick of the last minute that was judged."""
+
+    def turn(self, now: datetime) -> None:
+        """Everything that a minute asks for. Never raises."""
+        self.totals.turns += 1
+        self._step(lambda: self._turn(now))
+
+    def close(self) -> None:
+        """Gives memory back."""
+        if self._logs is not None:
+            self._logs.close()
+
+    def _turn(self, now: datetime) -> None:
+        seen = self._see()
+        epoch, logs = self._epoch_of(seen, now)
+        as_of = minute_of(now - self._lag) - 1
+        ticks: Sequence[Tick] = ()
+        news = self._look(logs, as_of, now, seen)
+        if news is not None:
+            ticks = epoch.play(seen, news.batch, news.exposure, as_of)
+        if ticks:
+            self.latest = ticks[-1]
+            self.totals.as_of = moment_of(as_of)
+        for tick in ticks[-1:]:
+            self._step(lambda tick=tick: self._roll_back(seen, tick, now))  # type: ignore[misc]
+            self._step(lambda tick=tick: self._alert(seen, tick, now))  # type: ignore[misc]
+        self._step(lambda: self._attest(seen, news, now))
+        if ticks and self._acting is None:
+            self._step(lambda: self._take_look(seen, epoch, as_of, now))
+            self._step(lambda: self._move(seen, epoch, now))
+            self._step(lambda: self._tools.reporter.look(seen, epoch, logs, now))
+
+    # Seeing
+
+    def _see(self) -> Seen:
+        control = self._tools.control
+        found = control.get(wire.GetRequest(key=self._key)).experiment
+        return seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=self._key)).changes)
+
+    def _epoch_of(self, seen: Seen, now: datetime) -> tuple[Epoch, Logs]:
+        if self._epoch is None or self._logs is None or self._epoch.number != seen.experiment.epoch:
+            if self._epoch is not None:
+                self._tell(*self._end_alerts(seen, now))
+            self.close()
+            self._epoch, self._logs = Epoch(seen), self._tools.follow(seen)
+        return self._epoch, self._logs
+
+    def _look(self, logs: Logs, as_of: int, now: datetime, seen: Seen) -> News | None:
+        """None when the logs cannot be read: what they would say is not known, and the next turn tries again."""
+        try:
+            news = logs.look(as_of, now)
+        except Exception as error:  # noqa: BLE001 (whatever it is, people are told and the rest of the turn happens)
+            self._failed(error)
+            if isinstance(error, FollowerBroken):
+                self._epoch = None  # followed anew from all files, and played again
+            if not self._is_blind:
+                self._tell(self._notices(seen).evidence_unreadable(str(error), now))
+            self._is_blind = True
+            return None
+        self._is_blind = False
+        for problem in news.refused:
+            self._failed(EvidenceRefused(problem))
+        return news
+
+    # Acting
+
+    def _roll_back(self, seen: Seen, tick: Tick, now: datetime) -> None:
+        due = rollout.rollback_due(seen.experiment, tick)
+        if self._acting is not None and self._acting.done():
+            self._acting = None
+        if due is not None and self._acting is None:
+            self._acting = self._tools.beside.submit(self._step, lambda: self._order_rollback(seen, due, now))
+
+    def _order_rollback(self, seen: Seen, due: RollBack, now: datetime) -> None:
+        self._tools.control.roll_back(
+            wire.RollBackRequest(key=self._key, who=WHO, why=_fitting(due.why), numbers=_finite(due.numbers))
+        )
+        self.totals.rollbacks += 1
+        self._tell(self._notices(seen).rolled_back(due, seen.experiment.ramp_bp, now))
+
+    def _move(self, seen: Seen, epoch: Epoch, now: datetime) -> None:
+        move = rollout.next_move(seen.experiment, epoch.assess(), now)
+        if not isinstance(move, Advance):
+            return
+        self._tools.control.ramp(
+            wire.RampRequest(
+                key=self._key,
+                ramp_bp=move.ramp_bp,
+                who=WHO,
+                why=_fitting(move.why),
+                expected_revision=seen.experiment.revision,
+                numbers=_finite(move.numbers),
+            )
+        )
+        self.totals.advances += 1
+        self._tell(self._notices(seen).ramp_advanced(move, seen.experiment.ramp_bp, now))
+
+    def _take_look(self, seen: Seen, epoch: Epoch, as_of: int, now: datetime) -> None:
+        launched = seen.launched_at
+        if launched is None or seen.experiment.rolled_back:
+            return
+        definition, at_unix_s = seen.experiment.definition, (as_of + 1) * 60
+        day = looks.due(definition, int(launched.timestamp()), seen.looks(), at_unix_s)
+        if day is None:
+            return
+        look = looks.take(definition, day, at_unix_s, epoch.evidence().epoch)
+        if not isinstance(look, Look):
+            return
+        why = f"day {day} has ended: {look.estimate:+.2f} points, standard error {look.standard_error:.2f}"
+        self._tools.control.note(self._key, what=LOOK, who=WHO, why=why, numbers=look_numbers(look))
+        self._tell(self._notices(seen).decision_due(day, now))
+
+    def _attest(self, seen: Seen, news: News | None, now: datetime) -> None:
+        sign = None if news is None else news.sign_of_life
+        if sign is None:
+            return
+        self.totals.evidence_at = sign
+        answer = self._tools.control.attest(self._key, sign)
+        allowed = timedelta(minutes=seen.experiment.definition.rollback.without_evidence_minutes)
+        is_impatient = answer.HasField("patience_s") and answer.patience_s < allowed.total_seconds() / 2
+        if is_impatient and not self._is_impatient:
+            self._tell(self._notices(seen).evidence_missing(sign, seen.experiment.ramp_bp, now))
+        self._is_impatient = is_impatient
+
+    # Telling
+
+    def _alert(self, seen: Seen, tick: Tick, now: datetime) -> None:
+        board = Board(seen.experiment.definition, self._tools.links)
+        state = self._acknowledged(seen)
+        self._standing, messages = board.advance(state, tick, now)
+        self._tools.keep(self._standing)
+        self._tell(*messages)
+
+    def _acknowledged(self, seen: Seen) -> State:
+        state = self._standing
+        oldest = min((standing.since for standing in state.standing), default=datetime.max.replace(tzinfo=UTC))
+        for entry in seen.epoch_ledger:
+            if entry.at >= oldest and entry.what.startswith(ACKNOWLEDGED):
+                try:
+                    state = state.acknowledge(entry.what.removeprefix(ACKNOWLEDGED), entry.who, entry.at)
+                except NoSuchAlert:
+                    continue  # it has recovered
+        return state
+
+    def _end_alerts(self, seen: Seen, now: datetime) -> tuple[Message, ...]:
+        board = Board(seen.experiment.definition, self._tools.links)
+        self._standing, messages = board.end(self._standing, "another epoch has begun", now)
+        self._tools.keep(self._standing)
+        return messages
+
+    def _tell(self, *messages: Message) -> None:
+        for message in messages:
+            self.totals.messages += 1
+            self._tools.offer(message)
+
+    def _notices(self, seen: Seen) -> Notices:
+        return Notices(seen.experiment.definition, self._tools.links)
+
+    def _step(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other steps and the next turn must happen)
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self.totals.failed_steps += 1
+        self._tools.report(error)
+
+
+def _fitting(why: str) -> str:
+    """As much as a ledger line takes."""
+    return why.encode()[:MAX_WHY_BYTES].decode(errors="ignore")
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    """What a ledger line can keep: an interval may have no end."""
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
