@@ -25,7 +25,7 @@ from ra_guard.simulation.errors import NoPurpose
 from ra_guard.simulation.measure import as_toml, measure_triggers
 from ra_guard.simulation.outcome import document, versions
 from ra_guard.simulation.people import Allocation
-from ra_guard.simulation.play import Script, play
+from ra_guard.simulation.play import Detail, Script, play
 from ra_guard.simulation.presets import PRESETS, preset
 from ra_guard.simulation.recording import Recording, content
 from ra_guard.simulation.replicate import replicate, seeds_of, summarise
@@ -94,10 +94,10 @@ def simulate(
         )
     played, defined = _loaded(preset_name, scenario, definition, effect)
     if measure:
-        script = Script(played, defined, Allocation.DRAWN, tick_minutes)
+        script = Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING)
         _measure(script, seed, replications, jobs, _command(preset_name, scenario, definition, effect), as_json=as_json)
     elif replications is not None:
-        _replicate(Script(played, defined, Allocation.DRAWN, tick_minutes), seed, replications, jobs, out, as_json)
+        _replicate(Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING), seed, replications, jobs, out, as_json)
     else:
         _play(Script(played, defined, Allocation.HASH, tick_minutes), seed, out, as_json=as_json)
 

@@ -1,10 +1,12 @@
 """What the ledger says beside changes: each condition once when it comes and once when it goes, looks, decisions."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from ra_guard.evidence.contrast import Exposure
+from ra_guard.experiments.definition.measures import Alarm
 from ra_guard.experiments.model import MAX_WHY_BYTES, Experiment
 from ra_guard.experiments.monitor.outcomes import Assessment, Decision, Hold, Look, Tick
 from ra_guard.experiments.monitor.rollout import Condition
@@ -12,8 +14,39 @@ from ra_guard.simulation.ledger import Ledger
 from ra_guard.stats.outcome import Insufficient
 from ra_guard.stats.srm import SampleRatio
 
-_EXPECTED: Final = {Condition.HELD, Condition.NEXT_STAGE}
+_PLANNED: Final = frozenset({Condition.HELD, Condition.NEXT_STAGE})
 """Reasons to hold that are the plan: the stage's hours, and that there is no further stage."""
+
+
+@dataclass(frozen=True)
+class AlertCount:
+    """How often an alert of the definition began to fire."""
+
+    alarm: Alarm
+    fired: int
+    first_minute: int
+    """Since the launch."""
+
+
+class Alerts:
+    """Counts alerts. The ledger does not hold them: people are told, and the experiment does not change."""
+
+    def __init__(self) -> None:
+        self._firing: frozenset[Alarm] = frozenset()
+        self._counts: dict[Alarm, AlertCount] = {}
+
+    def hear(self, tick: Tick, minute: int) -> None:
+        """Take note of the alerts of a minute from the launch."""
+        firing = frozenset(watched.alarm for watched in tick.alerts if watched.is_firing)
+        for alert in firing - self._firing:
+            before = self._counts.get(alert, AlertCount(alert, 0, minute))
+            self._counts[alert] = replace(before, fired=before.fired + 1)
+        self._firing = firing
+
+    @property
+    def counts(self) -> tuple[AlertCount, ...]:
+        """Of those that fired, by when they did first."""
+        return tuple(sorted(self._counts.values(), key=lambda count: (count.first_minute, str(count.alarm))))
 
 
 class Notes:
@@ -43,16 +76,6 @@ class Notes:
             numbers = {"minutes_without_evidence": float(missing)}
             self._ledger.note(experiment, at, "evidence is back", f"after {missing} minutes without any", numbers)
 
-    def alerts(self, experiment: Experiment, at: datetime, tick: Tick) -> None:
-        """Alerts that begin and end to fire."""
-        for number, watched in enumerate(tick.alerts):
-            if self._is_news(("alert", number), watched.is_firing, usual=False):
-                alarm = watched.alarm
-                bound = f"{alarm.metric} {alarm.when.replace('_', ' ')} {alarm.bound:g} {alarm.scale}"
-                value = {} if watched.reading.value is None else {"value": watched.reading.value}
-                what = f"alert {'fires' if watched.is_firing else 'recovers'}: {alarm.metric}"
-                self._ledger.note(experiment, at, what, bound, value | {"bound": alarm.bound})
-
     def sample_ratio(self, experiment: Experiment, at: datetime, assessment: Assessment, exposure: Exposure) -> None:
         """A sample-ratio mismatch that is found or has gone."""
         ratio = assessment.sample_ratio
@@ -72,13 +95,11 @@ class Notes:
         self._ledger.note(experiment, at, what, why, numbers)
 
     def hold(self, experiment: Experiment, at: datetime, hold: Hold) -> None:
-        """The ramp stays although the stage's hours are over."""
+        """The ramp stays although its plan says that it goes on."""
         reasons = {reason.partition(":")[0]: reason for reason in hold.reasons}
-        unplanned = frozenset(reasons) - _EXPECTED
-        waiting = unplanned if Condition.HELD not in reasons else frozenset()
+        waiting = frozenset() if _PLANNED & reasons.keys() else frozenset(reasons)
         if self._is_news("hold", waiting, usual=frozenset()) and waiting:
-            why = "; ".join(reason for name, reason in reasons.items() if name in unplanned)
-            self._ledger.note(experiment, at, "the ramp holds", _short(why))
+            self._ledger.note(experiment, at, "the ramp holds", _short("; ".join(hold.reasons)))
 
     def look(self, experiment: Experiment, at: datetime, look: Look, decision: Decision) -> None:
         """A planned look, and what would be decided on it."""

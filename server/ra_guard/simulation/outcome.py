@@ -15,6 +15,7 @@ from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.monitor import looks as planned
 from ra_guard.experiments.monitor.outcomes import Look, Watched
 from ra_guard.reports.content import ArmHour, Hour
+from ra_guard.simulation.notes import AlertCount
 from ra_guard.simulation.people import Allocation
 from ra_guard.simulation.play import LAUNCH, Run, at_minute
 from ra_guard.simulation.presets import PLANNED_USERS
@@ -88,6 +89,7 @@ def document(run: Run, hours: Sequence[Hour]) -> dict[str, object]:
         "hours": [_hour(each) for each in hours],
         "looks": [_look(seen) for seen in looks_of(definition, run.looks)],
         "triggers": [_trigger(run, watched) for watched in run.assessment.tick.triggers],
+        "alerts": [_alert(count) for count in run.alerts],
         "rollback": None
         if run.ending is None
         else {
@@ -197,6 +199,20 @@ def _trigger(run: Run, watched: Watched) -> dict[str, object]:
         "fired": run.ending is not None and f"trigger {alarm.metric}" in run.ending.causes,
         "value": reading.value,
         "lack": reading.lack or None,
+    }
+
+
+def _alert(count: AlertCount) -> dict[str, object]:
+    alarm = count.alarm
+    return {
+        "metric": str(alarm.metric),
+        "when": str(alarm.when),
+        "bound": alarm.bound,
+        "scale": str(alarm.scale),
+        "over_minutes": alarm.over_minutes,
+        "for_minutes": alarm.for_minutes,
+        "fired": count.fired,
+        "first_minute": count.first_minute,
     }
 
 

@@ -7,13 +7,15 @@ the play, since only a person leads on from there. A minute of calls is known tw
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Final, Protocol
 
 from ra_guard.evidence.contrast import Evidence, Vitals
-from ra_guard.evidence.tally import Batch
+from ra_guard.evidence.tally import Batch, Quantity
 from ra_guard.experiments.allocation import hash_seed
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
+from ra_guard.experiments.definition.measures import Metric
 from ra_guard.experiments.definition.vocabulary import Approval
 from ra_guard.experiments.model import Author, Experiment, Pace, first
 from ra_guard.experiments.monitor import decision, looks, rollout
@@ -23,7 +25,7 @@ from ra_guard.simulation import faults
 from ra_guard.simulation.calls import draw_calls
 from ra_guard.simulation.errors import WrongTicks
 from ra_guard.simulation.ledger import WATCH, Ledger
-from ra_guard.simulation.notes import Notes
+from ra_guard.simulation.notes import AlertCount, Alerts, Notes
 from ra_guard.simulation.people import Allocation, draw_people
 from ra_guard.simulation.scenario import Scenario
 from ra_guard.simulation.traffic import Traffic
@@ -33,8 +35,25 @@ LAUNCH: Final = datetime(2025, 10, 24, tzinfo=UTC)
 """When every simulation begins: the plan's date."""
 LAG_MINUTES: Final = 2
 HOUR: Final = 60
+QUANTITY_OF: Final = {
+    Metric.NDCG_AT_10: Quantity.NDCG,
+    Metric.SATISFACTION: Quantity.RATING,
+    Metric.COMPLAINTS: Quantity.COMPLAINTS,
+    Metric.CLICK_THROUGH_RATE: Quantity.CLICK_THROUGH,
+    Metric.QUERY_COMPLETION_RATE: Quantity.COMPLETION,
+    Metric.CONTENT_DISCOVERY: Quantity.DISCOVERY,
+}
+"""Metrics that are means over users."""
 NO_EVIDENCE: Final = "no evidence"
 """The cause of a rollback by the control plane's own rule."""
+
+
+class Detail(Enum):
+    """How much of an experiment is played. What decides, ramps or rolls back is the same in both, to the bit."""
+
+    ALL = "all"
+    DECIDING = "deciding"
+    """Without alerts, and without what no gate, guardrail or trigger asks about: for many replications."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,7 @@ class Script:
     definition: Definition
     allocation: Allocation = Allocation.HASH
     tick_minutes: int = 1
+    detail: Detail = Detail.ALL
 
     def __post_init__(self) -> None:
         if self.tick_minutes < 1 or HOUR % self.tick_minutes:
@@ -56,6 +76,21 @@ class Script:
     def rolls_back(self) -> bool:
         """Whether triggers, guardrails and missing evidence end it."""
         return self.tick_minutes == 1
+
+    @property
+    def watched(self) -> Definition:
+        """What the monitor is told."""
+        return self.definition if self.detail is Detail.ALL else self.definition.model_copy(update={"alerts": ()})
+
+    @property
+    def quantities(self) -> frozenset[Quantity]:
+        """What evidence is made of."""
+        if self.detail is Detail.ALL:
+            return frozenset(Quantity)
+        gates = (gate for stage in self.definition.stages for gate in stage.gates)
+        bounds = (*gates, *self.definition.metrics.guardrails, *self.definition.triggers)
+        asked = {QUANTITY_OF[bound.metric] for bound in bounds if bound.metric in QUANTITY_OF}
+        return frozenset({Quantity.NDCG} | asked)
 
 
 @dataclass(frozen=True)
@@ -84,6 +119,7 @@ class Run:
     assessment: Assessment
     evidence: Evidence
     decision: Decision
+    alerts: tuple[AlertCount, ...]
     ledger: tuple[Entry, ...]
 
 
@@ -113,14 +149,16 @@ class _Play:
         self._ledger = Ledger()
         self._experiment = self._launched()
         people = draw_people(scenario, seed, script.allocation, hash_seed(definition.key, definition.salt))
-        self._traffic = Traffic(scenario, people, draw_calls(scenario, people, seed), self._launch_minute)
+        calls = draw_calls(scenario, people, seed)
+        self._traffic = Traffic(scenario, people, calls, self._launch_minute, script.quantities)
         self._monitor = Monitor(
-            definition,
+            script.watched,
             epoch_since=self._launch_minute,
             stage_bp=self._experiment.ramp_bp,
             stage_since=self._launch_minute,
         )
         self._notes = Notes(self._ledger)
+        self._alerts = Alerts()
         self._looks: list[Look] = []
         self._assessment: Assessment | None = None
         self._known = 0
@@ -168,7 +206,7 @@ class _Play:
         self._monitor.add(batch)
         self._audience.batch(batch)
         tick = self._monitor.step(self._launch_minute + as_of, self._traffic.exposure(as_of), vitals)
-        self._notes.alerts(self._experiment, at, tick)
+        self._alerts.hear(tick, minute)
         if self._script.rolls_back and (found := rollout.rollback_due(self._experiment, tick)):
             return self._roll_back(minute, found, _causes(tick))
         return None
@@ -233,6 +271,7 @@ class _Play:
             assessment=assessment,
             evidence=self._monitor.evidence(),
             decision=decided,
+            alerts=self._alerts.counts,
             ledger=self._ledger.entries,
         )
 

@@ -43,8 +43,16 @@ NO_CHANGES: Final = Changes(
 class Traffic:
     """The calls of one simulation, as evidence. Minutes are counted from the launch but for those inside batches."""
 
-    def __init__(self, scenario: Scenario, people: People, calls: Chances, launch_minute: int) -> None:
-        """``launch_minute`` is since the Unix epoch."""
+    def __init__(
+        self,
+        scenario: Scenario,
+        people: People,
+        calls: Chances,
+        launch_minute: int,
+        quantities: frozenset[Quantity] = frozenset(Quantity),
+    ) -> None:
+        """``launch_minute`` is since the Unix epoch; of other ``quantities`` nothing is said."""
+        self._quantities = quantities
         self._scenario, self._people, self._calls, self._launch = scenario, people, calls, launch_minute
         self._number = np.full(people.first_minute.size, _NOT_SEEN, dtype=np.int64)
         self._users = 0
@@ -90,7 +98,7 @@ class Traffic:
         domain = self._people.domain[calls.visitor]
         weight = np.ones(minute.size, dtype=np.int8)
         self._waiting_calls.add(known, Calls(minute, arm, user, domain, answers.bucket, answers.error, weight))
-        news = tuple(_news(calls, answers.ndcg))
+        news = tuple(each for each in _news(calls, answers.ndcg) if each.quantity in self._quantities)
         rows = np.concatenate([each.rows for each in news])
         sizes_of = [each.rows.size for each in news]
         self._waiting_changes.add(
