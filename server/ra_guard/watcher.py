@@ -102,7 +102,15 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
             offer=delivery.offer,
             keep=standing.keep,
             beside=beside,
-            reporter=Reporter(settings, delivery.offer, beside, links, failures.report),
+            reporter=Reporter(
+                settings.reports_dir / key,
+                f"the logs under {settings.objects_url}",
+                hour_utc=settings.watch.report_hour,
+                offer=delivery.offer,
+                beside=beside,
+                links=links,
+                report=failures.report,
+            ),
             links=links,
             report=failures.report,
         )

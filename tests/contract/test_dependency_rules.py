@@ -55,6 +55,7 @@ def importers_of(package: str) -> set[str]:
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
+        ("apprise", ("ra_guard.alerts.receivers",)),
         (
             "ra_guard.serve",
             ("ra_guard.cli.serve", "ra_guard.cli.control", "ra_guard.cli.demo_stage", "ra_guard.cli.demo_server"),
@@ -93,6 +94,10 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.serving", "ra_guard.logs"),
         ("ra_guard.gallery", "ra_guard.logs"),
         ("ra_guard.evaluation", "ra_guard.logs"),
+        ("ra_guard.experiments", "ra_guard.alerts"),
+        ("ra_guard.alerts", "ra_guard.serving"),
+        ("ra_guard.alerts", "ra_guard.rpc"),
+        ("ra_guard.alerts", "ra_guard.config"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
@@ -108,6 +113,25 @@ def test_statistics_are_numbers_in_and_numbers_out() -> None:
         assert {name.split(".")[0] for name in names} <= allowed, path
         own = {name for name in names if is_within(name, "ra_guard")}
         assert all(is_within(name, "ra_guard.stats") or is_within(name, "ra_guard.errors") for name in own), path
+
+
+def test_what_is_told_is_decided_without_clock_thread_or_network() -> None:
+    allowed = {
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "itertools",
+        "math",
+        "pathlib",
+        "pydantic",
+        "re",
+        "typing",
+    }
+    for name in ("board", "message", "notices", "wording"):
+        path = PACKAGE / "alerts" / f"{name}.py"
+        assert {each.split(".")[0] for each in imports(path)} <= allowed | {"ra_guard"}, path
+        assert not re.search(r"\bnow\(|\bimport apprise", path.read_text(encoding="utf-8")), path
 
 
 def environment_readers() -> set[str]:

@@ -11,7 +11,9 @@ from ra_guard.experiments.definition.safety import Alert
 from ra_guard.experiments.monitor.outcomes import Reading, Tick, Watched
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-BOARD = Board(parse_definition(template()), Links(dashboard="https://dashboards.example/ra", runbook="https://run.book/"))
+BOARD = Board(
+    parse_definition(template()), Links(dashboard="https://dashboards.example/ra", runbook="https://run.book/")
+)
 ALERTS = BOARD.definition.alerts
 ERRORS = ALERTS[0]
 """Critical: told to level 1 at once, to level 2 after 30 minutes, to level 3 after 60."""

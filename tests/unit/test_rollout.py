@@ -13,7 +13,6 @@ from ra_guard.experiments.definition.vocabulary import Action
 from ra_guard.experiments.model import MAX_WHY_BYTES, Author, Experiment, Pace
 from ra_guard.experiments.monitor.outcomes import Advance, Assessment, Hold, Judged, RollBack, Tick, Verdict, Watched
 from ra_guard.experiments.monitor.rollout import (
-    OLDEST_EVIDENCE,
     Condition,
     must_roll_back,
     next_move,
@@ -141,7 +140,7 @@ def case(broken: frozenset[Condition]) -> tuple[Experiment, Assessment, datetime
     plan = definition(('percent = 10\nhold_hours = 24\nmonitoring = "high"\napproval = "none"', TEN_ASKS))
     experiment = model.first(plan, START).approve(100).approve(1_000).ramp(500, Pace.SKIPPING_STAGES, START)
     at = START + timedelta(hours=23.9 if Condition.HELD in broken else 24)
-    age = timedelta(minutes=12 if Condition.EVIDENCE in broken else 3)
+    age = timedelta(minutes=62 if Condition.EVIDENCE in broken else 3)
     assessment = healthy(plan, as_of=int((at - age).timestamp()) // 60, ramp_bp=500)
     for condition, spoil in SPOILT.items():
         if condition in broken:
@@ -182,7 +181,7 @@ def test_when_all_hold_the_ramp_goes_up_by_one_stage() -> None:
     assert isinstance(move, Advance)
     assert experiment.ramp(move.ramp_bp, Pace.BY_STAGE, at).ramp_bp == 1_000
     assert "24.0 h at 5 %" in move.why
-    assert "latency_p95 must be below +100 ms" in move.why
+    assert "gate latency P95 below control + 100 ms" in move.why
     assert {"held_h", "gate_latency_p95", "sample_ratio_p", "crossover_percent"} <= move.numbers.keys()
 
 
@@ -248,7 +247,6 @@ def test_evidence_of_the_stage_before_does_not_count() -> None:
     move = next_move(experiment, stale, early)
     assert isinstance(move, Hold)
     assert names(move) == {Condition.HELD, Condition.EVIDENCE}
-    assert early - START < OLDEST_EVIDENCE
 
 
 def test_a_rollback_is_a_value_that_ends_the_epoch() -> None:

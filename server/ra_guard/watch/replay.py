@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ra_guard.errors import Code, RaGuardError
@@ -53,7 +53,7 @@ def replayed(seen: Seen, logs: Logs, now: datetime, lag: timedelta) -> Iterator[
 def content_of(seen: Seen, epoch: Epoch, logs: Logs, source: str) -> Content:
     """All that a report is made from."""
     experiment, assessment, looks = seen.experiment, epoch.assess(), seen.looks()
-    names = logs.follower.domains
+    names, left_out = logs.follower.domains, logs.left_out()
     return Content(
         definition=experiment.definition,
         epoch=experiment.epoch,
@@ -62,7 +62,7 @@ def content_of(seen: Seen, epoch: Epoch, logs: Logs, source: str) -> Content:
         launched_at=seen.launched_at,
         as_of=moment_of(epoch.as_of),
         assessment=assessment,
-        evidence=epoch.evidence(),
+        evidence=replace(epoch.evidence(), late=left_out.late, not_relevant=left_out.not_relevant),
         decision=decide(experiment.definition, looks, assessment),
         looks=looks,
         hours=epoch.hours(),
