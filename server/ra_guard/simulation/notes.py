@@ -72,9 +72,8 @@ class Notes:
 
     def evidence(self, experiment: Experiment, at: datetime, missing: int) -> None:
         """Evidence after minutes without any."""
-        if missing > 0:
-            numbers = {"minutes_without_evidence": float(missing)}
-            self._ledger.note(experiment, at, "evidence is back", f"after {missing} minutes without any", numbers)
+        numbers = {"minutes_without_evidence": float(missing)}
+        self._ledger.note(experiment, at, "evidence is back", f"after {missing} minutes without any", numbers)
 
     def sample_ratio(self, experiment: Experiment, at: datetime, assessment: Assessment, exposure: Exposure) -> None:
         """A sample-ratio mismatch that is found or has gone."""

@@ -5,6 +5,7 @@ own rule about an hour without evidence. Every hour: an assessment, the ramp, a 
 the play, since only a person leads on from there. A minute of calls is known two minutes after it ends.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -27,14 +28,13 @@ from ra_guard.simulation.errors import WrongTicks
 from ra_guard.simulation.ledger import WATCH, Ledger
 from ra_guard.simulation.notes import AlertCount, Alerts, Notes
 from ra_guard.simulation.people import Allocation, draw_people
-from ra_guard.simulation.scenario import Scenario
+from ra_guard.simulation.quiet import Quiet
+from ra_guard.simulation.scenario import HOUR_MINUTES, LAG_MINUTES, Scenario
 from ra_guard.simulation.traffic import Traffic
 from ra_guard.stats.outcome import Insufficient
 
 LAUNCH: Final = datetime(2025, 10, 24, tzinfo=UTC)
 """When every simulation begins: the plan's date."""
-LAG_MINUTES: Final = 2
-HOUR: Final = 60
 QUANTITY_OF: Final = {
     Metric.NDCG_AT_10: Quantity.NDCG,
     Metric.SATISFACTION: Quantity.RATING,
@@ -53,7 +53,8 @@ class Detail(Enum):
 
     ALL = "all"
     DECIDING = "deciding"
-    """Without alerts, and without what no gate, guardrail or trigger asks about: for many replications."""
+    """Without alerts, without what no gate, guardrail or trigger asks about, and without minutes in which nothing can
+    roll back: for many replications."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Script:
     detail: Detail = Detail.ALL
 
     def __post_init__(self) -> None:
-        if self.tick_minutes < 1 or HOUR % self.tick_minutes:
+        if self.tick_minutes < 1 or HOUR_MINUTES % self.tick_minutes:
             raise WrongTicks(
                 found=f"a tick of {self.tick_minutes} minutes", wanted="minutes that divide an hour", cure="try 1 or 60"
             )
@@ -161,23 +162,31 @@ class _Play:
         self._alerts = Alerts()
         self._looks: list[Look] = []
         self._assessment: Assessment | None = None
+        self._tick: Tick | None = None
         self._known = 0
         """The wall clock's minute of the latest evidence."""
+        self._is_silent = False
+        passes_over = script.detail is Detail.DECIDING and script.rolls_back
+        self._quiet = Quiet(definition, scenario) if passes_over else None
 
     def run(self) -> Run:
-        end, tick = self._script.scenario.hours * HOUR, self._script.tick_minutes
-        self._traffic.open_hour(0, self._experiment.ramp_bp)
-        # The first tick is late enough for a minute to be complete.
-        start = tick * -(-(LAG_MINUTES + 1) // tick)
-        self._known = start - tick
-        for minute in range(start, end + 1, tick):
-            if ending := self._minute(minute):
-                return self._ended(minute, ending)
-            if minute % HOUR == 0:
-                self._hour(minute)
-                if minute < end:
-                    self._traffic.open_hour(minute // HOUR, self._experiment.ramp_bp)
-        return self._ended(end, None)
+        for hour in range(self._script.scenario.hours):
+            calls = self._traffic.open_hour(hour, self._experiment.ramp_bp)
+            if self._quiet is not None:
+                self._quiet.hear(hour, calls, self._launch_minute)
+            for minute in self._minutes(hour):
+                if ending := self._minute(minute):
+                    return self._ended(minute, ending)
+            self._hour((hour + 1) * HOUR_MINUTES)
+        return self._ended(self._script.scenario.hours * HOUR_MINUTES, None)
+
+    def _minutes(self, hour: int) -> Iterator[int]:
+        """Of the wall clock since the launch: those to play in an hour, the full hour last."""
+        if self._quiet is not None:
+            return self._quiet.minutes(hour, self._tick)
+        tick = self._script.tick_minutes
+        ticks = range(hour * HOUR_MINUTES + tick, (hour + 1) * HOUR_MINUTES + 1, tick)
+        return (minute for minute in ticks if minute > LAG_MINUTES)
 
     def _launched(self) -> Experiment:
         """Ramped to the first stage, as people do it."""
@@ -199,13 +208,14 @@ class _Play:
         self._notes.replicas(self._experiment, at, heard=vitals.replicas, of=scenario.replicas)
         if faults.is_silent(scenario.faults, minute):
             return self._without_evidence(minute)
-        self._notes.evidence(self._experiment, at, minute - self._known - self._script.tick_minutes)
-        self._known = minute
+        if self._is_silent:
+            self._notes.evidence(self._experiment, at, minute - self._known - self._script.tick_minutes)
+        self._is_silent, self._known = False, minute
         as_of = minute - LAG_MINUTES - 1
         batch = self._traffic.take(as_of)
         self._monitor.add(batch)
         self._audience.batch(batch)
-        tick = self._monitor.step(self._launch_minute + as_of, self._traffic.exposure(as_of), vitals)
+        self._tick = tick = self._monitor.step(self._launch_minute + as_of, self._traffic.exposure(as_of), vitals)
         self._alerts.hear(tick, minute)
         if self._script.rolls_back and (found := rollout.rollback_due(self._experiment, tick)):
             return self._roll_back(minute, found, _causes(tick))
@@ -213,7 +223,7 @@ class _Play:
 
     def _without_evidence(self, minute: int) -> Ending | None:
         allowed = self._script.definition.rollback.without_evidence_minutes
-        missing = minute - self._known
+        self._is_silent, missing = True, minute - self._known
         if not self._script.rolls_back or missing < allowed or not rollout.is_treating(self._experiment):
             return None
         why = f"no evidence for {missing} minutes with users treated, {allowed} are allowed: nobody would see a harm"

@@ -17,6 +17,9 @@ from ra_guard.experiments.definition.table import Mistake, Positive, Table
 from ra_guard.experiments.errors import BadDefinition
 
 HOURS_OF_DAY: Final = 24
+HOUR_MINUTES: Final = 60
+LAG_MINUTES: Final = 2
+"""After its end, until what happened in a minute is known."""
 MAX_HOURS: Final = 90 * HOURS_OF_DAY
 MAX_CALLS: Final = 20_000_000
 """Drawn before the first minute, with about 100 bytes each."""

@@ -62,12 +62,12 @@ class Traffic:
         self._waiting_calls = _Waiting(NO_CALLS)
         self._waiting_changes = _Waiting(NO_CHANGES)
 
-    def open_hour(self, hour: int, ramp_bp: int) -> None:
-        """The calls of one hour are made, at that ramp. Each hour once, in order."""
+    def open_hour(self, hour: int, ramp_bp: int) -> Calls:
+        """The calls of one hour are made, at that ramp, and returned as they will be known. Each hour once, in order."""
         begin, end = np.searchsorted(self._calls.minute, (hour * 60, (hour + 1) * 60))
         arm = _arms(ramp_bp)[self._people.bucket[self._calls.visitor[begin:end]]]
         logged = begin + np.flatnonzero(self._is_logged(slice(begin, end), arm))
-        self._add(self._calls[logged], arm[logged - begin])
+        return self._add(self._calls[logged], arm[logged - begin])
 
     def take(self, as_of: int) -> Batch:
         """What has become known up to the end of this minute and was not taken before."""
@@ -89,7 +89,7 @@ class Traffic:
         logged: npt.NDArray[np.bool_] = (arm != 0) & ~lost
         return logged
 
-    def _add(self, calls: Chances, arm: npt.NDArray[np.uint8]) -> None:
+    def _add(self, calls: Chances, arm: npt.NDArray[np.uint8]) -> Calls:
         back = heard_again(self._scenario.faults, calls.minute, self._people.replica[calls.visitor])
         answers = _answers(self._scenario, self._people, calls, arm, is_cut_off=back > 0)
         known = np.maximum(calls.minute, back).astype(np.int64)
@@ -97,7 +97,8 @@ class Traffic:
         minute = (self._launch + calls.minute.astype(np.int64)).astype(np.int32)
         domain = self._people.domain[calls.visitor]
         weight = np.ones(minute.size, dtype=np.int8)
-        self._waiting_calls.add(known, Calls(minute, arm, user, domain, answers.bucket, answers.error, weight))
+        logged = Calls(minute, arm, user, domain, answers.bucket, answers.error, weight)
+        self._waiting_calls.add(known, logged)
         news = tuple(each for each in _news(calls, answers.ndcg) if each.quantity in self._quantities)
         rows = np.concatenate([each.rows for each in news])
         sizes_of = [each.rows.size for each in news]
@@ -113,6 +114,7 @@ class Traffic:
                 total=np.concatenate([each.total for each in news]),
             ),
         )
+        return logged
 
     def _numbered(
         self, visitor: npt.NDArray[np.int64], arm: npt.NDArray[np.uint8], known: Minutes
