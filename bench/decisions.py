@@ -23,6 +23,7 @@ from ra_guard.experiments.definition import Definition, parse_definition, templa
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.monitor import decision, looks
 from ra_guard.experiments.monitor.outcomes import Assessment, Judged, Look, Reading, Tick, Verdict
+from ra_guard.experiments.monitor.primary import POINTS
 from ra_guard.stats.inputs import Floats
 from ra_guard.stats.moments import Moments
 from ra_guard.stats.outcome import Insufficient, Lack
@@ -151,8 +152,8 @@ def _contrasts(definition: Definition, case: Case, generator: np.random.Generato
 
 def _ndcg(definition: Definition, generator: np.random.Generator, users: int, effect_points: float) -> Floats:
     """A beta distribution with the planned spread between users."""
-    mean = MEAN + effect_points / looks.POINTS
-    concentration = MEAN * (1 - MEAN) / (definition.sample.sd_points / looks.POINTS) ** 2 - 1
+    mean = MEAN + effect_points / POINTS
+    concentration = MEAN * (1 - MEAN) / (definition.sample.sd_points / POINTS) ** 2 - 1
     return generator.beta(mean * concentration, (1 - mean) * concentration, users)
 
 

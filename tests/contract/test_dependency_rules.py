@@ -134,6 +134,28 @@ def test_what_is_told_is_decided_without_clock_thread_or_network() -> None:
         assert not re.search(r"\bnow\(|\bimport apprise", path.read_text(encoding="utf-8")), path
 
 
+def test_monitoring_is_evidence_in_and_outcomes_out() -> None:
+    """No clock, no thread, no file, no store: the watch and a simulation must come to the same."""
+    strangers = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time"}
+    allowed = (
+        "ra_guard.errors",
+        "ra_guard.evidence",
+        "ra_guard.stats",
+        "ra_guard.experiments.allocation",
+        "ra_guard.experiments.definition",
+        "ra_guard.experiments.model",
+        "ra_guard.experiments.monitor",
+    )
+    files = [path for path in FILES if is_within(name_of(path), "ra_guard.experiments.monitor")]
+    assert files
+    for path in files:
+        names = set(imports(path))
+        assert not {name.split(".")[0] for name in names} & strangers, path
+        own = {name for name in names if is_within(name, "ra_guard")}
+        assert all(any(is_within(name, each) for each in allowed) for name in own), path
+        assert not re.search(r"\b(now|today|utcnow)\(\)|\bnow\(UTC", path.read_text(encoding="utf-8")), path
+
+
 def environment_readers() -> set[str]:
     """Files that name ``os.environ`` or ``os.getenv``, other than to hand the whole environment on."""
     found = set()

@@ -54,7 +54,7 @@ def test_json_has_every_number() -> None:
     assert values["boundary_z"] == decided.boundary_z
     assert values["findings"][4]["numbers"] == dict(decided.findings[4].numbers)
     assert values["guardrails"][1]["control_count"] == 1_251
-    assert values["as_of"] == "2025-02-19T21:20Z"
+    assert values["as_of"] == "2025-02-19T21:21Z"
 
 
 @pytest.mark.parametrize(("looks", "assessment"), CASES)

@@ -106,6 +106,17 @@ def test_the_why_reads_as_the_ledger_has_it() -> None:
     assert not found.has_shared_cause
 
 
+def test_a_trigger_fires_over_a_minute_without_a_reading() -> None:
+    """Coverage allows for it; what is known is told all the same, of each trigger by itself."""
+    first = replace(firing(PLAN.triggers[0]), reading=untold(PLAN.triggers[0]).reading)
+    found = must_roll_back(Tick(7, (first, firing(PLAN.triggers[0])), (), ()))
+    assert found is not None
+    assert found.why.startswith("trigger error_rate: above 2 % in treatment for 15 min; no value: ")
+    assert "trigger_error_rate" not in found.numbers
+    assert found.numbers["trigger_error_rate_2"] == pytest.approx(3.1)
+    assert found.numbers["trigger_error_rate_bound"] == found.numbers["trigger_error_rate_2_bound"] == 2
+
+
 def test_a_cause_is_shared_only_if_all_are() -> None:
     both = firing(PLAN.triggers[0], has_shared_cause=True)
     alone = must_roll_back(Tick(7, (both,), (), ()))
@@ -198,6 +209,13 @@ def test_from_every_stage(ramp_bp: int) -> None:
     else:
         assert isinstance(move, Advance)
         assert move.ramp_bp == STAGES[STAGES.index(ramp_bp) + 1]
+
+
+def test_a_ramp_on_no_stage_holds() -> None:
+    experiment, assessment, at = case(frozenset())
+    move = next_move(replace(experiment, ramp_bp=700), assessment, at)
+    assert isinstance(move, Hold)
+    assert names(move) == {Condition.GATES}
 
 
 def changed(**values: object) -> tuple[Experiment, Assessment, datetime]:

@@ -189,6 +189,8 @@ def _evidence_too_old(case: _Case) -> Iterator[str]:
 
 
 def _gates_not_passed(case: _Case) -> Iterator[str]:
+    if case.stage is None and case.experiment.ramp_bp:
+        yield f"{percent(case.experiment.ramp_bp)} is no stage of the definition"
     for gate in () if case.stage is None else case.stage.gates:
         judged = case.judged(gate)
         if judged is None:

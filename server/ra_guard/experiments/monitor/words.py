@@ -4,7 +4,7 @@ What is rounded in words stands whole among the numbers beside them.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from ra_guard.experiments.definition.measures import Bound, Counted, Evidence, Metric, Scale
@@ -88,7 +88,7 @@ def fired(watched: Watched) -> str:
     """``error_rate: above 2 % in treatment for 15 min; now 3.10 % of 1,240 calls (control 0.40 % of 1,251)``."""
     alarm = watched.alarm
     said = f"{alarm.metric}: {spoken(alarm.when)} {limit(alarm)}"
-    if alarm.scale is Scale.PERCENT and watched.reading.treatment is not None:
+    if alarm.scale is Scale.PERCENT and alarm.measure.counted is not Counted.NOTHING:
         said += " in treatment"
     if alarm.evidence is not Evidence.OBSERVED:
         said += f", {spoken(alarm.evidence)},"
@@ -116,12 +116,11 @@ def figures(name: str, bound: Bound, reading: Reading) -> dict[str, float]:
     return {key: float(value) for key, value in numbers.items() if value is not None and math.isfinite(value)}
 
 
-def name_of(kind: str, bound: Bound, taken: Iterable[str]) -> str:
-    """``trigger_error_rate``; numbered from the second of its kind that asks for the same metric."""
-    name, others = f"{kind}_{bound.metric}", set(taken)
-    number = 2
+def name_of(kind: str, bound: Bound, taken: Container[str]) -> str:
+    """A name for `figures`: ``trigger_error_rate``, numbered from the second of its kind about the same metric."""
+    name, number = f"{kind}_{bound.metric}", 2
     unique = name
-    while unique in others:
+    while f"{unique}_bound" in taken:
         unique, number = f"{name}_{number}", number + 1
     return unique
 
