@@ -37,7 +37,7 @@ def test_a_fault_is_found_by_the_trigger_that_is_there_for_it(fault: Fault, caus
     assert found is not None
     assert found >= (trigger.for_minutes if cause in run.ending.causes else 0)
     assert any("roll back from ramp 50 %" in what for what in told(run))
-    assert [entry.why for entry in run.ledger if entry.revision == run.experiment.revision][0] == run.ending.why
+    assert next(entry.why for entry in run.ledger if entry.revision == run.experiment.revision) == run.ending.why
 
 
 def test_an_hour_without_evidence_rolls_back_and_says_so() -> None:

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
 from ra_guard.evidence.contrast import ArmStatistics, Contrast, Evidence, Exposure, Vitals
 from ra_guard.evidence.latency import BUCKETS, bucket_of, quantile_ms, upper_ms
 from ra_guard.evidence.tally import CONTROL, TREATMENT, Batch, Calls, Changes, Quantity
@@ -28,7 +27,8 @@ from ra_guard.experiments.monitor.outcomes import (
     Verdict,
     Watched,
 )
-from ra_guard.reports import effects, looks
+from ra_guard.experiments.monitor.primary import primary_effect
+from ra_guard.reports import looks
 from ra_guard.reports.content import Content, QueryLine
 from ra_guard.reports.history import History
 from ra_guard.stats import quantile_tests
@@ -36,6 +36,7 @@ from ra_guard.stats.moments import Moments
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 from ra_guard.stats.power import power_of
 from ra_guard.stats.srm import sample_ratio
+
 from tests.stand_ins.definitions import definition
 
 LAUNCH: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -80,7 +81,7 @@ class Played:
         self.user = np.repeat(np.arange(n), random.poisson(2.2 * stays / 1_440))
         minute = joined[self.user] + random.random(self.user.size) * stays[self.user]
         order = np.argsort(minute)
-        self.user, self.minute = self.user[order].astype(np.uint32), (LAUNCH_MINUTE + minute[order]).astype(np.int32)
+        self.user, self.minute = self.user[order], (LAUNCH_MINUTE + minute[order]).astype(np.int32)
         of_treatment = treated[self.user]
         size = self.user.size
         micros = random.lognormal(np.log(190), 0.32, size) * 1_000 + of_treatment * plot.added_ms * 1_000
@@ -92,7 +93,7 @@ class Played:
         """The calls of some minutes, ``until`` excluded."""
         low, high = np.searchsorted(self.minute, [since, until])
         rows = slice(int(low), int(high))
-        user = self.user[rows]
+        user = self.user[rows].astype(np.uint32)
         calls = Calls(
             minute=self.minute[rows],
             arm=self.arm[user],
@@ -184,7 +185,7 @@ def assessment(plan: Definition, evidence: Evidence) -> Assessment:
         gates=tuple(_judged(each, _read(plan, each, epoch)) for each in plan.stages[-1].gates),
         sample_ratio=sample_ratio(users, (1, 1)),
         crossover_percent=100 * exposure.crossed_users / sum(users) if sum(users) else None,
-        primary=effects.primary(plan, epoch),
+        primary=primary_effect(plan, epoch),
         power_percent=None if power is None else 100 * power,
     )
 
@@ -193,18 +194,18 @@ def _read(plan: Definition, bound: Bound, contrast: Contrast) -> Reading:
     control, treatment = contrast.control, contrast.treatment
     counts = control.calls, treatment.calls
     if bound.metric is Metric.LATENCY_P95:
-        levels = quantile_ms(control.latency, 0.95), quantile_ms(treatment.latency, 0.95)
+        levels = [quantile_ms(control.latency, 0.95), quantile_ms(treatment.latency, 0.95)]
         interval = _latency_interval(contrast)
     elif bound.metric is Metric.ERROR_RATE:
-        levels = tuple(100 * arm.errors / arm.calls if arm.calls else None for arm in (control, treatment))
+        levels = [100 * arm.errors / arm.calls if arm.calls else None for arm in (control, treatment)]
         interval = None
     elif bound.metric is Metric.SATISFACTION:
         means = control.means[Quantity.RATING], treatment.means[Quantity.RATING]
         counts = means[0].n, means[1].n
-        levels = tuple(mean.means[0] if mean.n else None for mean in means)
+        levels = [mean.means[0] if mean.n else None for mean in means]
         interval = Interval(-0.06, 0.14)
     elif bound.metric is Metric.NDCG_AT_10:
-        effect = effects.primary(plan, contrast)
+        effect = primary_effect(plan, contrast)
         if isinstance(effect, Insufficient):
             return _none(effect.found)
         return Reading(effect.estimate, effect.interval, 48.0, 48.0 + effect.estimate, control.users, treatment.users)
@@ -219,8 +220,7 @@ def _read(plan: Definition, bound: Bound, contrast: Contrast) -> Reading:
 
 def _latency_interval(contrast: Contrast) -> Interval | None:
     samples = [
-        quantile_tests.sample(np.repeat(upper_ms(), arm.latency), design_effect=arm.latency_design_effect)
-        for arm in (contrast.control, contrast.treatment)
+        quantile_tests.sample_of_histogram(upper_ms(), arm.latency) for arm in (contrast.control, contrast.treatment)
     ]
     effect = quantile_tests.difference(samples[0], samples[1], quantile=0.95, requests_opt=5_000)
     return effect.interval if isinstance(effect, Effect) else None
@@ -320,7 +320,7 @@ def _by_the_hour(plan: Definition, evidence: Evidence) -> Assessment:
     users = evidence.exposure.control_users, evidence.exposure.treatment_users
     power = 100 * power_of(4.24, users[0], users[1], deviation=35) if min(users) >= 100 else None
     tick = Tick(evidence.as_of, (), (), ())
-    split, effect = sample_ratio(users, (1, 1)), effects.primary(plan, evidence.epoch)
+    split, effect = sample_ratio(users, (1, 1)), primary_effect(plan, evidence.epoch)
     return Assessment(tick, (), (), split, 0.0, effect, power)
 
 
@@ -328,9 +328,9 @@ def keep_running(plan: Definition, taken: tuple[Look, ...]) -> Decision:
     """Before the end, or for want of anything."""
     shown = looks.shown(plan, taken)
     found = (
-        Found(Finding.SAMPLE_RATIO_HOLDS, True, "p 0.62, limit 0.001", {"p": 0.62}),
+        Found(Finding.SAMPLE_RATIO_HOLDS, holds=True, why="p 0.62, limit 0.001", numbers={"p": 0.62}),
         Found(Finding.GUARDRAILS_HEALTHY, None, "satisfaction cannot be told", {}),
-        Found(Finding.SUCCESS, False, "the boundary is not crossed", {}),
+        Found(Finding.SUCCESS, holds=False, why="the boundary is not crossed", numbers={}),
     )
     why = "It is too early to tell: keep running until the next look."
     if not shown:
@@ -393,21 +393,28 @@ def decided() -> Content:
     last = looks.shown(content.definition, content.looks)[-1]
     why = f"Treatment is better by {last.look.estimate:+.2f} points and every guardrail holds: deploy it to everyone."
     found = (
-        Found(Finding.SAMPLE_RATIO_HOLDS, True, "p is at least the limit", {"p": 0.62, "limit": 0.001}),
-        Found(Finding.CROSSOVER_WITHIN_LIMIT, True, "one user of 5,000", {"percent": 0.02}),
-        Found(Finding.GUARDRAILS_HEALTHY, True, "all three hold", {"guardrails": 3}),
-        Found(Finding.SUCCESS, True, "the estimate reaches 2.97 and the interval lies above 0", {"z": last.z}),
+        Found(
+            Finding.SAMPLE_RATIO_HOLDS, holds=True, why="p is at least the limit", numbers={"p": 0.62, "limit": 0.001}
+        ),
+        Found(Finding.CROSSOVER_WITHIN_LIMIT, holds=True, why="one user of 5,000", numbers={"percent": 0.02}),
+        Found(Finding.GUARDRAILS_HEALTHY, holds=True, why="all three hold", numbers={"guardrails": 3}),
+        Found(
+            Finding.SUCCESS,
+            holds=True,
+            why="the estimate reaches 2.97 and the interval lies above 0",
+            numbers={"z": last.z},
+        ),
     )
     decision = Decision(Outcome.DEPLOY, found, last.look, last.boundary_z, last.interval, why)
     return replace(content, decision=decision)
 
 
 def rolled_back() -> Content:
-    """Ended by a trigger on the second day: calls fail in treatment."""
-    content = played_content(Plot(days=1.75, added_error_rate=0.05, effect_points=-1.0))
+    """Ended by a trigger on the fourth day: calls fail in treatment."""
+    content = played_content(Plot(days=3.5, users=8_000, added_error_rate=0.05, effect_points=-1.0))
     why = "error rate above 2 % for 15 minutes, found 5.4 %"
     at = content.as_of
-    end = Entry(content.definition.key, 10, at, "ra-guard watch", why, "roll back from ramp 5 %, close epoch 1")
-    found = (Found(Finding.GUARDRAIL_VIOLATED, True, "error rate", {"error_rate_percent": 5.4}),)
+    end = Entry(content.definition.key, 10, at, "ra-guard watch", why, "roll back from ramp 25 %, close epoch 1")
+    found = (Found(Finding.GUARDRAIL_VIOLATED, holds=True, why="error rate", numbers={"error_rate_percent": 5.4}),)
     decision = Decision(Outcome.ROLL_BACK, found, None, None, None, "Treatment fails 5 % of its calls: roll it back.")
     return replace(content, state="rolled back", ledger=(*content.ledger, end), decision=decision)

@@ -4,8 +4,8 @@ from ra_guard.evidence.contrast import Evidence
 from ra_guard.evidence.tally import Batch
 from ra_guard.experiments.definition import Definition, parse_definition
 from ra_guard.experiments.monitor.outcomes import Assessment, Look
-from ra_guard.simulation.play import Detail, Run, Script, play
 from ra_guard.simulation.people import Allocation
+from ra_guard.simulation.play import Detail, Run, Script, play
 from ra_guard.simulation.presets import preset
 from ra_guard.simulation.scenario import Fault, Scenario, Visits
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from ra_guard.experiments.allocation import arm_of, Arm
+from ra_guard.experiments.allocation import Arm, arm_of
 from ra_guard.experiments.errors import BadDefinition, UnknownOption
 from ra_guard.simulation.calls import draw_calls
 from ra_guard.simulation.errors import UnknownPreset, WrongTicks

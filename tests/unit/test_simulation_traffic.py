@@ -107,7 +107,9 @@ def whole(scenario: Scenario) -> dict[str, np.ndarray]:
     taken = batches(scenario, people, calls)
     columns = {name: [getattr(batch.calls, name) for batch in taken] for name in ("minute", "arm", "bucket", "error")}
     changes = {name: [getattr(batch.changes, name) for batch in taken] for name in ("arm", "quantity", "total")}
-    return {name: np.concatenate(parts) for name, parts in (columns | {f"c_{k}": v for k, v in changes.items()}).items()}
+    return {
+        name: np.concatenate(parts) for name, parts in (columns | {f"c_{k}": v for k, v in changes.items()}).items()
+    }
 
 
 def test_errors_leave_everything_but_errors_and_what_they_serve_alone() -> None:

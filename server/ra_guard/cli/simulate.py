@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -97,7 +98,14 @@ def simulate(
         script = Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING)
         _measure(script, seed, replications, jobs, _command(preset_name, scenario, definition, effect), as_json=as_json)
     elif replications is not None:
-        _replicate(Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING), seed, replications, jobs, out, as_json)
+        _replicate(
+            Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING),
+            seed,
+            replications,
+            jobs,
+            out,
+            as_json,
+        )
     else:
         _play(Script(played, defined, Allocation.HASH, tick_minutes), seed, out, as_json=as_json)
 
@@ -150,7 +158,7 @@ class _Told(Recording):
 
 def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Path, as_json: bool) -> None:  # noqa: FBT001
     with _progress(replications) as tell:
-        played = replicate(script, seeds_of(seed, replications), jobs, lambda done: tell("replications", done))
+        played = replicate(script, seeds_of(seed, replications), jobs, partial(tell, "replications"))
     summary = summarise(script, played)
     found = {
         "scenario": script.scenario.model_dump(mode="json"),
@@ -171,9 +179,7 @@ def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Pat
     console.print(f"\nWritten: {out / REPLICATIONS}")
 
 
-def _measure(
-    script: Script, seed: int, replications: int | None, jobs: int, command: str, *, as_json: bool
-) -> None:
+def _measure(script: Script, seed: int, replications: int | None, jobs: int, command: str, *, as_json: bool) -> None:
     if not script.rolls_back:
         raise NoPurpose(
             found=f"--measure-triggers with --tick-minutes {script.tick_minutes}",

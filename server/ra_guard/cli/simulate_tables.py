@@ -51,7 +51,9 @@ def print_summary(console: Console, script: Script, summary: Summary) -> None:
         console.print(f"Mean estimate at the end: {summary.mean_estimate:.3f} points{told}.")
     console.print(f"Mean users enrolled: {summary.mean_users:,.0f}.")
     if summary.uniformity_p is not None:
-        console.print(f"Fixed-sample p-values at the end are uniform: Kolmogorov-Smirnov p = {summary.uniformity_p:.3g}.")
+        console.print(
+            f"Fixed-sample p-values at the end are uniform: Kolmogorov-Smirnov p = {summary.uniformity_p:.3g}."
+        )
     if not script.rolls_back:
         console.print(
             f"Ticks of {script.tick_minutes} minutes: no trigger, guardrail or lack of evidence rolls back; "
@@ -151,7 +153,9 @@ def _errors(arm: ArmHour) -> float | None:
 
 
 def _looks(run: Run) -> Table:
-    table = Table("look", "users", "estimate", "repeated interval", "z", "boundary", "information", title_justify="left")
+    table = Table(
+        "look", "users", "estimate", "repeated interval", "z", "boundary", "information", title_justify="left"
+    )
     for seen in looks_of(run.script.definition, run.looks):
         look, interval = seen.look, seen.interval
         table.add_row(

@@ -25,7 +25,15 @@ class Mark:
     tone: Tone
 
 
-Cell = str | Mark
+@dataclass(frozen=True)
+class Noted:
+    """What a cell says, and in small what belongs to it, such as the interval of a value."""
+
+    text: str
+    note: str
+
+
+Cell = str | Mark | Noted
 
 
 @dataclass(frozen=True)

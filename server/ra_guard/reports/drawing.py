@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH_IN: Final = 7.6
 """Of every picture: one below the other, the same day stands in the same place."""
 
-_MARGINS_IN: Final = {"left": 0.62, "right": 0.92, "top": 0.10, "bottom": 0.42}
+_MARGINS_IN: Final = {"left": 0.98, "right": 0.92, "top": 0.10, "bottom": 0.42}
 _GAP_IN: Final = 0.16
 
 INK, QUIET, LINE, CONTROL, TREATMENT, LIMIT = "#000001", "#000002", "#000003", "#000004", "#000005", "#000006"
@@ -44,7 +44,7 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.unicode_minus": True,
+    "axes.unicode_minus": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "grid.color": LINE,

@@ -1,31 +1,39 @@
 """Effects that reports show beside the primary metric's own: indicators of the plan, and the primary metric by domain.
 
-All intervals here are anytime-valid and stand each by itself: none is adjusted for the others, and none decides.
+All intervals here are anytime-valid, two-sided, at the confidence of the primary metric, and stand each by itself:
+none is adjusted for the others, and none decides. A guardrail on the same metric has an interval of its own, which is
+one-sided and made for its bound.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ra_guard.evidence.contrast import ArmStatistics, Contrast
-from ra_guard.evidence.latency import quantile_ms
+from ra_guard.evidence.latency import quantile_ms, upper_ms
 from ra_guard.evidence.tally import Quantity
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.analysis import Indicator
 from ra_guard.experiments.definition.measures import MEASURES, Metric, Scale
 from ra_guard.experiments.monitor.outcomes import Reading
+from ra_guard.experiments.monitor.primary import alpha_of, primary_effect
 from ra_guard.reports.content import Content
 from ra_guard.reports.words import insufficient
-from ra_guard.stats import anytime
+from ra_guard.stats import anytime, proportions, quantile_tests
 from ra_guard.stats.effects import mean_of
-from ra_guard.stats.outcome import Effect, Insufficient, Interval, Lack
+from ra_guard.stats.moments import Moments
+from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
+_PERCENT: Final = 100.0
+_P95: Final = 0.95
+_UNKNOWN_TIME: Final = 1
+"""Buckets to leave out at the front: a time of 0 stands for one that was not recorded."""
 _USER_MEANS: Final[Mapping[Metric, tuple[Quantity, float]]] = {
     Metric.NDCG_AT_10: (Quantity.NDCG, 100.0),
     Metric.SATISFACTION: (Quantity.RATING, 1.0),
     Metric.COMPLAINTS: (Quantity.COMPLAINTS, 1.0),
-    Metric.CLICK_THROUGH_RATE: (Quantity.CLICK_THROUGH, 100.0),
-    Metric.QUERY_COMPLETION_RATE: (Quantity.COMPLETION, 100.0),
+    Metric.CLICK_THROUGH_RATE: (Quantity.CLICK_THROUGH, _PERCENT),
+    Metric.QUERY_COMPLETION_RATE: (Quantity.COMPLETION, _PERCENT),
     Metric.CONTENT_DISCOVERY: (Quantity.DISCOVERY, 1.0),
 }
 """What is a mean over users: the quantity, and how many of the metric's units one of its own is."""
@@ -33,7 +41,7 @@ _USER_MEANS: Final[Mapping[Metric, tuple[Quantity, float]]] = {
 
 @dataclass(frozen=True)
 class Indicated:
-    """An indicator of the plan and what was found, on ``scale``."""
+    """An indicator of the plan and what was found, treatment against control on ``scale``."""
 
     indicator: Indicator
     scale: Scale
@@ -43,89 +51,79 @@ class Indicated:
 def indicators(content: Content) -> tuple[Indicated, ...]:
     """All of the plan's, over the epoch so far."""
     return tuple(
-        _indicated(content, each) for each in content.definition.metrics.indicators if MEASURES[each.metric].scales
+        Indicated(each, MEASURES[each.metric].scales[-1], _reading(content, each.metric))
+        for each in content.definition.metrics.indicators
     )
 
 
 def by_domain(content: Content) -> dict[str, Effect | Insufficient]:
     """The primary metric's effect in points in each domain, by name."""
-    return {name: primary(content.definition, content.domains[name]) for name in sorted(content.domains)}
+    return {name: primary_effect(content.definition, content.domains[name]) for name in sorted(content.domains)}
 
 
-def primary(definition: Definition, contrast: Contrast) -> Effect | Insufficient:
-    """The primary metric's effect in points."""
-    return _between(definition, contrast, Metric.NDCG_AT_10)
+def _reading(content: Content, metric: Metric) -> Reading:
+    epoch, plan = content.evidence.epoch, content.definition
+    if any(arm.has_broken_calls for arm in (epoch.control, epoch.treatment)):
+        return replace(_nothing("counts that went below zero"), is_broken=True)
+    match metric:
+        case Metric.LATENCY_P95:
+            return _latency(plan, epoch)
+        case Metric.ERROR_RATE:
+            return _errors(plan, epoch)
+        case _ if metric in _USER_MEANS:
+            return _mean(plan, epoch, metric)
+    return _nothing("it is not measured by arm")
 
 
-def _indicated(content: Content, indicator: Indicator) -> Indicated:
-    """A guardrail on the same metric and scale has read it already, and a report says one number once."""
-    metric = indicator.metric
-    scale = MEASURES[metric].scales[-1]
-    for judged in content.assessment.guardrails:
-        if judged.requirement.metric is metric and judged.requirement.scale is scale:
-            return Indicated(indicator, scale, judged.reading)
-    contrast = content.evidence.epoch
-    if metric in _USER_MEANS:
-        return Indicated(indicator, scale, _mean_reading(content.definition, contrast, metric))
-    return Indicated(indicator, scale, _call_reading(contrast, metric))
+def _mean(plan: Definition, epoch: Contrast, metric: Metric) -> Reading:
+    quantity, unit = _USER_MEANS[metric]
+    if any(quantity in arm.broken for arm in (epoch.control, epoch.treatment)):
+        return replace(_nothing(f"{quantity.name.lower()} that cannot be"), is_broken=True)
+    moments = [arm.means.get(quantity, Moments.empty(1)) for arm in (epoch.control, epoch.treatment)]
+    is_relative = MEASURES[metric].scales[-1] is Scale.ADDED_PERCENT
+    compare = anytime.lift if is_relative else anytime.difference
+    effect = compare(*map(mean_of, moments), users_opt=plan.sample.users, alpha=alpha_of(plan))
+    levels = [each.means[0] * unit if each.n else None for each in moments]
+    return _of(effect, _PERCENT if is_relative else unit, levels, [each.n for each in moments])
 
 
-def _mean_reading(definition: Definition, contrast: Contrast, metric: Metric) -> Reading:
-    quantity, factor = _USER_MEANS[metric]
-    control, treatment = contrast.control.means.get(quantity), contrast.treatment.means.get(quantity)
-    effect = _between(definition, contrast, metric)
-    known = effect if isinstance(effect, Effect) else None
-    return Reading(
-        value=known.estimate if known else None,
-        interval=known.interval if known else None,
-        control=control.means[0] * factor if control and control.n else None,
-        treatment=treatment.means[0] * factor if treatment and treatment.n else None,
-        control_count=control.n if control else 0,
-        treatment_count=treatment.n if treatment else 0,
-        lack="" if isinstance(effect, Effect) else insufficient(effect),
+def _errors(plan: Definition, epoch: Contrast) -> Reading:
+    arms = epoch.control, epoch.treatment
+    control, treatment = (proportions.Trials(arm.errors, arm.calls) for arm in arms)
+    opt = plan.sample.users_per_arm
+    effect = proportions.difference(control, treatment, trials_opt=opt, alpha=alpha_of(plan))
+    levels = [_PERCENT * arm.errors / arm.calls if arm.calls else None for arm in arms]
+    return _of(effect, _PERCENT, levels, [arm.calls for arm in arms])
+
+
+def _latency(plan: Definition, epoch: Contrast) -> Reading:
+    arms = epoch.control, epoch.treatment
+    control, treatment = map(_times, arms)
+    opt = plan.sample.users_per_arm
+    effect = quantile_tests.difference(control, treatment, quantile=_P95, requests_opt=opt, alpha=alpha_of(plan))
+    return _of(effect, 1.0, [_p95_ms(arm) for arm in arms], [control.requests, treatment.requests])
+
+
+def _times(arm: ArmStatistics) -> quantile_tests.Sample:
+    return quantile_tests.sample_of_histogram(
+        upper_ms()[_UNKNOWN_TIME:], arm.latency[_UNKNOWN_TIME:], design_effect=arm.latency_design_effect
     )
 
 
-def _between(definition: Definition, contrast: Contrast, metric: Metric) -> Effect | Insufficient:
-    quantity, factor = _USER_MEANS[metric]
-    if quantity not in contrast.control.means or quantity not in contrast.treatment.means:
-        return Insufficient(
-            Lack.TOO_FEW, "no user with a value in an arm", f"{anytime.LEAST_USERS} or more in each arm"
-        )
-    arms = mean_of(contrast.control.means[quantity]), mean_of(contrast.treatment.means[quantity])
-    alpha = 1 - definition.metrics.primary.confidence_percent / 100
-    if MEASURES[metric].scales[-1] is Scale.ADDED_PERCENT:
-        return _times(anytime.lift(*arms, users_opt=definition.sample.users, alpha=alpha), 100.0)
-    return _times(anytime.difference(*arms, users_opt=definition.sample.users, alpha=alpha), factor)
+def _p95_ms(arm: ArmStatistics) -> float | None:
+    known = arm.latency.copy()
+    known[:_UNKNOWN_TIME] = 0
+    return quantile_ms(known, _P95)
 
 
-def _times(effect: Effect | Insufficient, factor: float) -> Effect | Insufficient:
+def _of(effect: Effect | Insufficient, unit: float, levels: list[float | None], counts: list[int]) -> Reading:
+    (control, treatment), (control_count, treatment_count) = levels, counts
+    seen = Reading(None, None, control, treatment, control_count, treatment_count)
     if isinstance(effect, Insufficient):
-        return effect
-    interval = Interval(effect.interval.low * factor, effect.interval.high * factor)
-    return Effect(
-        effect.estimate * factor, interval, effect.p_value, effect.alpha, effect.null * factor, effect.alternative
-    )
+        return replace(seen, lack=insufficient(effect))
+    interval = Interval(effect.interval.low * unit, effect.interval.high * unit)
+    return replace(seen, value=effect.estimate * unit, interval=interval)
 
 
-def _call_reading(contrast: Contrast, metric: Metric) -> Reading:
-    """Of a metric of calls that no guardrail asks for: the levels and their difference, without an interval."""
-    control, treatment = (_call_level(arm, metric) for arm in (contrast.control, contrast.treatment))
-    value = None if control is None or treatment is None else treatment - control
-    return Reading(
-        value=value,
-        interval=None,
-        control=control,
-        treatment=treatment,
-        control_count=contrast.control.calls,
-        treatment_count=contrast.treatment.calls,
-        lack="" if value is not None else "no calls in an arm",
-    )
-
-
-def _call_level(arm: ArmStatistics, metric: Metric) -> float | None:
-    if metric is Metric.LATENCY_P95:
-        return quantile_ms(arm.latency, 0.95)
-    if metric is Metric.ERROR_RATE:
-        return 100 * arm.errors / arm.calls if arm.calls else None
-    return None
+def _nothing(why: str) -> Reading:
+    return Reading(None, None, None, None, 0, 0, lack=why)

@@ -35,11 +35,16 @@ def _opening(content: Content, kind: ReportKind) -> tuple[Mark, str]:
     """Where it is about a decision, the decision comes first; else the state."""
     outcome = OUTCOMES[content.decision.outcome]
     if kind in {ReportKind.RESULTS, ReportKind.INTERIM_REVIEW}:
-        return Mark(f"{outcome.word}.", outcome.tone), content.decision.why
+        return outcome, content.decision.why
     if kind is ReportKind.ANOMALIES:
-        firing = len(safety.alert_lines(content))
-        return Mark(f"{firing} firing." if firing else "Quiet.", Tone.BAD if firing else Tone.GOOD), ""
-    return standing.state(content), standing.where(content).text
+        firing = len(safety.firing(content))
+        word = Mark("Firing.", Tone.BAD) if firing else Mark("Quiet.", Tone.GOOD)
+        return word, f"{firing} of {_watched_count(content)} triggers and alerts fire."
+    return standing.state(content), standing.in_a_sentence(content)
+
+
+def _watched_count(content: Content) -> int:
+    return len(content.assessment.tick.triggers) + len(content.assessment.tick.alerts)
 
 
 def _facts(content: Content) -> tuple[tuple[str, str], ...]:
@@ -54,7 +59,7 @@ def _facts(content: Content) -> tuple[tuple[str, str], ...]:
 
 
 def _anomalies(content: Content) -> tuple[Section, ...]:
-    lines = safety.alert_lines(content)
+    lines = safety.firing(content)
     return (Section("What fires", (Lines(lines) if lines else Paragraph("No trigger and no alert fires."),)),)
 
 
@@ -91,7 +96,7 @@ def _briefing(content: Content) -> tuple[Section, ...]:
     """One page on paper: no tables but the guardrails."""
     return (
         _glance(content),
-        Section("Effect on nDCG@10", (pictures.effect(content),)),
+        Section("Effect", (pictures.effect(content),)),
         Section("Guardrails", (safety.guardrails_in_short(content),)),
     )
 

@@ -18,6 +18,7 @@ from ra_guard.reports.document import (
     Lines,
     Mark,
     Missing,
+    Noted,
     Paragraph,
     Section,
     Table,
@@ -87,7 +88,12 @@ def _row(cells: list[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _mark(cell) if isinstance(cell, Mark) else _plain(cell)
+    match cell:
+        case Mark():
+            return _mark(cell)
+        case Noted(said, note):
+            return f"{_plain(said)} ({_plain(note)})" if note else _plain(said)
+    return _plain(cell)
 
 
 def _mark(mark: Mark) -> str:

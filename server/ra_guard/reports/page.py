@@ -16,6 +16,7 @@ from ra_guard.reports.document import (
     Lines,
     Mark,
     Missing,
+    Noted,
     Paragraph,
     Section,
     Table,
@@ -85,7 +86,12 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _cell(cell: Cell) -> str:
-    return _mark(cell) if isinstance(cell, Mark) else escape(cell)
+    match cell:
+        case Mark():
+            return _mark(cell)
+        case Noted(text, note):
+            return f"{escape(text)}<small>{escape(note)}</small>" if note else escape(text)
+    return escape(cell)
 
 
 def _mark(mark: Mark) -> str:

@@ -14,10 +14,10 @@ def effect(content: Content) -> Picture:
     """The primary metric over time."""
     looks = [(each.look, each.interval) for each in shown(content.definition, content.looks)]
     return _picture(
-        "Effect over time",
+        "nDCG@10 over time",
         plots.effect(_timeline(content), looks),
-        "Treatment less control. The line is the estimate so far and the band its anytime-valid interval, cut off "
-        "where it is wider than the picture; dots with bars are planned looks with their repeated intervals.",
+        "Treatment less control. The line is the estimate so far and the band its anytime-valid interval, dots "
+        "with bars are planned looks with their repeated intervals. What is wider than the picture is cut off.",
         "the effect could not be told at any hour",
     )
 
@@ -27,7 +27,9 @@ def latency(content: Content) -> Picture:
     return _picture(
         "Time to answer, each hour",
         plots.latency(_timeline(content)),
-        "50th, 95th and 99th percentile of the hour's calls, each on its own scale. Treatment solid, control dashed.",
+        "50th, 95th and 99th percentile of the hour's calls, each on its own scale; hours with fewer than "
+        f"{plots.LEAST_CALLS[95]} calls for P95, or {plots.LEAST_CALLS[99]} for P99, are left out. Treatment solid, "
+        "control dashed.",
         "no calls",
     )
 

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 _DAY_S: Final = 86_400
 _TRAILING_HOURS: Final = 24
+LEAST_CALLS: Final = {50: 2, 95: 20, 99: 100}
+"""By percentile: with fewer calls in an hour it is the slowest of them, whatever the arm does."""
+_FURTHEST: Final = 6
+"""Times the success threshold: what lies beyond is cut off, or the threshold would not be seen."""
 _SOLID: Final = "-"
 _DASHED: Final = (0, (4, 1.6))
-_DOTTED: Final = (0, (1, 1.6))
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def effect(line: Timeline, looks: Sequence[tuple[Look, Interval]]) -> str | None
     def paint(panels: list[Axes]) -> None:
         (axes,) = panels
         axes.axhline(0, color=INK, linewidth=0.8)
-        _limit(axes, success, f"success {signed(success, 2)}")
+        _limit(axes, success, f"success {signed(success)}")
         low = _gaps(None if each is None else each.interval.low for each in known)
         high = _gaps(None if each is None else each.interval.high for each in known)
         axes.fill_between(line.days, low, high, color=TREATMENT, alpha=0.18, linewidth=0)
@@ -82,9 +85,9 @@ def latency(line: Timeline) -> str | None:
         return None
 
     def paint(panels: list[Axes]) -> None:
-        for axes, name in zip(panels, ("p50_ms", "p95_ms", "p99_ms"), strict=True):
-            _arms(axes, line, [[getattr(arm, name) for arm in arms] for arms in _by_arm(line.hours)])
-            axes.set_ylabel(f"{name[:3].upper()}, ms")
+        for axes, percent in zip(panels, LEAST_CALLS, strict=True):
+            _arms(axes, line, [[_percentile_ms(arm, percent) for arm in arms] for arms in _by_arm(line.hours)])
+            axes.set_ylabel(f"P{percent}, ms")
             axes.set_ylim(bottom=0)
         _days(panels[-1], line)
 
@@ -140,7 +143,7 @@ def sample_ratio(line: Timeline) -> str | None:
         axes.axhline(50, color=INK, linewidth=0.8)
         share = _gaps(100 * hour.treatment_users / n if n else None for hour, n in zip(line.hours, users, strict=True))
         axes.plot(line.days, share, color=TREATMENT, linewidth=1.4)
-        settled = [n for n in users if n >= max(users) / 50]
+        settled = [n for n in users if n >= max(users) / 8]
         room = max(50 * reach / math.sqrt(min(settled)), float(np.nanmax(np.abs(share[-len(settled) :] - 50))))
         axes.set_ylim(50 - 1.15 * room, 50 + 1.15 * room)
         axes.set_ylabel("in treatment, %")
@@ -187,7 +190,7 @@ def domains(effects: Mapping[str, Effect | Insufficient]) -> str | None:
             axes.plot([each.interval.low, each.interval.high], [row, row], color=TREATMENT, linewidth=1.4, marker="|")
             axes.plot([each.estimate], [row], color=TREATMENT, marker="o", markersize=5)
             axes.annotate(
-                signed(each.estimate, 2), (1.01, row), xycoords=("axes fraction", "data"), color=TREATMENT, va="center"
+                signed(each.estimate), (1.01, row), xycoords=("axes fraction", "data"), color=TREATMENT, va="center"
             )
         axes.set_yticks(range(len(names)), [_fitting(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -230,7 +233,7 @@ def _days(axes: Axes, line: Timeline) -> None:
     """From the launch to the planned end, or beyond if it ran longer."""
     end = max([float(line.definition.analysis.end_day), *line.days])
     step = max(1, math.ceil(end / 15))
-    axes.set_xlim(0, end)
+    axes.set_xlim(0, end + 0.1)
     axes.set_xticks(range(0, math.floor(end) + 1, step))
     axes.set_xlabel("days since launch")
 
@@ -241,17 +244,23 @@ def _gaps(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
 
 
 def _effect_limits(known: Sequence[Effect | None], looks: Sequence[Interval], success: float) -> tuple[float, float]:
-    """Room for zero, success, looks and the band's later half: that of the first hours is wider than any page."""
-    later = [each.interval for each in known[len(known) // 2 :] if each is not None]
-    widest = [*looks, *later[:1], *later[-1:]]
-    ends = [end for interval in widest for end in (interval.low, interval.high) if math.isfinite(end)]
-    low, high = min([0.0, *ends]), max([1.25 * success, *ends])
+    """Room for zero, success and the later half of the band, and for looks that are not wider than any page."""
+    furthest = _FURTHEST * success
+    band = [each.interval for each in known if each is not None]
+    near = [each for each in looks if -furthest < each.low and each.high < furthest]
+    ends = [end for each in (*near, *band[len(band) // 2 :]) for end in (each.low, each.high)]
+    low, high = max(min([0.0, *ends]), -furthest), min(max([1.25 * success, *ends]), furthest)
     room = 0.08 * (high - low)
     return low - room, high + room
 
 
 def _by_arm(hours: Sequence[Hour]) -> tuple[list[ArmHour], list[ArmHour]]:
     return [hour.control for hour in hours], [hour.treatment for hour in hours]
+
+
+def _percentile_ms(arm: ArmHour, percent: int) -> float | None:
+    known = {50: arm.p50_ms, 95: arm.p95_ms, 99: arm.p99_ms}[percent]
+    return known if arm.calls >= LEAST_CALLS[percent] else None
 
 
 def _trailing_percent(arm: Sequence[ArmHour]) -> list[float | None]:

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator
 
+from ra_guard.evidence.tally import CONTROL, TREATMENT
 from ra_guard.experiments.definition.vocabulary import Labels
+from ra_guard.experiments.definition.words import NAMES
 from ra_guard.experiments.monitor.outcomes import Judged, Verdict
 from ra_guard.reports.content import Content
-from ra_guard.reports.document import Cell, Column, Lines, Mark, Table, Tone
+from ra_guard.reports.document import Cell, Column, Lines, Mark, Noted, Table, Tone
 from ra_guard.reports.effects import by_domain, indicators
 from ra_guard.reports.words import (
     ABSENT,
     FINDINGS,
     MEANINGS,
-    NAMES,
     TERMS,
+    VERDICT_MEANINGS,
     VERDICTS,
+    counted,
     insufficient,
     moment,
-    number,
     numbers,
     p_value,
     share,
@@ -29,38 +31,40 @@ LATEST_LINES = 10
 
 def sample(content: Content) -> Table:
     """Whether the arms can be compared at all."""
-    exposure, analysis = content.evidence.exposure, content.definition.analysis
+    exposure, plan = content.evidence.exposure, content.definition
     lost = exposure.control_lost + exposure.treatment_lost
     out_of = content.evidence.epoch.control.calls + content.evidence.epoch.treatment.calls + lost
-    rows: list[tuple[Cell, ...]] = [
-        ("Users, control / treatment", f"{exposure.control_users:,} / {exposure.treatment_users:,}", _planned(content)),
+    crossed = content.assessment.crossover_percent
+    late_after = f"later than {plan.feedback_window_s / 3600:g} hours after it occurred, left out"
+    power = content.assessment.power_percent
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("Users, control / treatment", _pair(exposure.control_users, exposure.treatment_users), _planned(content)),
         ("Sample ratio, p", _sample_ratio_p(content), _sample_ratio(content)),
-        (
-            "Crossover",
-            ABSENT
-            if content.assessment.crossover_percent is None
-            else f"{number(content.assessment.crossover_percent, 3)} %",
-            _crossover(content),
-        ),
+        ("Crossover", ABSENT if crossed is None else f"{crossed:.3f} %", _crossover(content)),
         (
             "Records lost, control / treatment",
-            f"{exposure.control_lost:,} / {exposure.treatment_lost:,}",
+            _pair(exposure.control_lost, exposure.treatment_lost),
             f"{share(lost, out_of, 3)} of all records",
         ),
+        ("Late feedback", f"{content.evidence.late:,}", late_after),
+        ("Requests with nothing relevant, control / treatment", _not_relevant(content), "left out of nDCG"),
         (
-            "Late feedback",
-            f"{content.evidence.late:,}",
-            f"came after {_hours(content.definition.feedback_window_s)}, left out",
+            "Power at the planned end",
+            ABSENT if power is None else f"{power:.1f} %",
+            f"planned {plan.sample.power_percent:g} %" if power is not None else Mark("cannot be told", Tone.OPEN),
         ),
-        ("Requests with nothing relevant", _not_relevant(content), "control / treatment, left out of nDCG"),
-        ("Power at the planned end", _power(content), f"planned: {content.definition.sample.power_percent:g} %"),
-    ]
-    return Table(
-        columns=(Column("What"), Column("Found", is_number=True), Column("Measured by")),
-        rows=tuple(rows),
-        empty="",
-        note=f"A sample ratio with p below {analysis.sample_ratio_p:g}, or crossover above its limit, stops decisions.",
     )
+    return Table(
+        columns=(Column("What"), Column("Found", is_number=True), Column("Against")),
+        rows=rows,
+        empty="",
+        note=f"A sample ratio with p below {plan.analysis.sample_ratio_p:g}, or crossover above its limit, stops "
+        "decisions.",
+    )
+
+
+def _pair(control: int, treatment: int) -> str:
+    return f"{control:,} / {treatment:,}"
 
 
 def _planned(content: Content) -> str:
@@ -84,22 +88,13 @@ def _crossover(content: Content) -> Cell:
     crossed, limit = content.assessment.crossover_percent, content.definition.analysis.max_crossover_percent
     if crossed is None:
         return Mark("cannot be told", Tone.OPEN)
-    users = f"{content.evidence.exposure.crossed_users:,} users, limit {limit:g} %"
+    users = f"{counted(content.evidence.exposure.crossed_users, 'user')}, limit {limit:g} %"
     return Mark(f"above: {users}", Tone.BAD) if crossed > limit else Mark(f"within: {users}", Tone.GOOD)
 
 
 def _not_relevant(content: Content) -> str:
     counts = content.evidence.not_relevant
-    return " / ".join(f"{counts.get(arm, 0):,}" for arm in (1, 2))
-
-
-def _power(content: Content) -> str:
-    power = content.assessment.power_percent
-    return "cannot be told" if power is None else f"{number(power, 1)} %"
-
-
-def _hours(seconds: int) -> str:
-    return f"{seconds / 3600:g} hours"
+    return _pair(counts.get(CONTROL, 0), counts.get(TREATMENT, 0))
 
 
 def ledger(content: Content) -> Table:
@@ -116,16 +111,14 @@ def _ledger(content: Content, most: int) -> Table:
     lines = content.ledger[-most:] if most else ()
     left_out = len(content.ledger) - len(lines)
     return Table(
-        columns=(
-            Column("When"),
-            Column("Revision", is_number=True),
-            Column("Who"),
-            Column("What"),
-            Column("Why"),
-            Column("Numbers"),
-        ),
+        columns=(Column("When"), Column("Who"), Column("What and why"), Column("Numbers")),
         rows=tuple(
-            (moment(line.at), str(line.revision), line.who, line.what, line.why, numbers(line.numbers))
+            (
+                Noted(moment(line.at), f"revision {line.revision}"),
+                line.who,
+                Noted(line.what, line.why),
+                numbers(line.numbers),
+            )
             for line in lines
         ),
         empty="The ledger is empty.",
@@ -210,14 +203,10 @@ def glossary() -> Table:
     """Metrics, verdicts and terms."""
     return Table(
         columns=(Column("Word"), Column("Meaning")),
-        rows=(*((NAMES[metric], meaning) for metric, meaning in MEANINGS.items()), *_VERDICTS, *TERMS.items()),
+        rows=(
+            *((NAMES[metric], meaning) for metric, meaning in MEANINGS.items()),
+            *((VERDICTS[verdict], meaning) for verdict, meaning in VERDICT_MEANINGS.items()),
+            *TERMS.items(),
+        ),
         empty="",
     )
-
-
-_VERDICTS: tuple[tuple[Cell, ...], ...] = (
-    (VERDICTS[Verdict.PASS], "The evidence that the bound asks for is there."),
-    (VERDICTS[Verdict.FAIL], "It was measured, and the bound is not kept."),
-    (VERDICTS[Verdict.INSUFFICIENT], "It cannot be told yet. Never counted as passed, never drawn as zero."),
-    (VERDICTS[Verdict.ERROR], "It could not be measured: a value that is missing, no number, or impossible."),
-)

@@ -2,43 +2,22 @@
 
 from typing import Final
 
-from ra_guard.experiments.definition.measures import Metric
+from ra_guard.experiments.definition.measures import Counted
 from ra_guard.experiments.definition.safety import Alert, Guardrail, Measured, Trigger
+from ra_guard.experiments.definition.words import spoken
+from ra_guard.experiments.monitor import words as said
 from ra_guard.experiments.monitor.outcomes import Judged, Watched
 from ra_guard.reports.content import Content
-from ra_guard.reports.document import Cell, Column, Mark, Table, Tone
-from ra_guard.reports.words import (
-    ABSENT,
-    NAMES,
-    VERDICTS,
-    alarm,
-    compared,
-    found,
-    interval_on_scale,
-    number,
-    requirement,
-    words,
+from ra_guard.reports.document import Cell, Column, Mark, Noted, Table, Tone
+from ra_guard.reports.words import ABSENT, VERDICTS, arm, asked, counted, found_with_interval
+
+_JUDGED: Final = (
+    Column("Must hold"),
+    Column("Found, with its interval", is_number=True),
+    Column("Control", is_number=True),
+    Column("Treatment", is_number=True),
+    Column("Verdict"),
 )
-
-_LEVELS: Final = {
-    Metric.NDCG_AT_10: ("", 2),
-    Metric.LATENCY_P95: (" ms", 1),
-    Metric.ERROR_RATE: (" %", 2),
-    Metric.SATISFACTION: (" stars", 2),
-    Metric.COMPLAINTS: ("", 4),
-    Metric.CLICK_THROUGH_RATE: (" %", 2),
-    Metric.QUERY_COMPLETION_RATE: (" %", 2),
-    Metric.CONTENT_DISCOVERY: ("", 2),
-}
-"""Unit and digits of an arm's level; other metrics are not measured by arm."""
-
-
-def level(value: float | None, metric: Metric) -> str:
-    """The level of an arm."""
-    if value is None or metric not in _LEVELS:
-        return ABSENT
-    unit, digits = _LEVELS[metric]
-    return f"{number(value, digits)}{unit}"
 
 
 def guardrails(content: Content) -> Table:
@@ -47,23 +26,16 @@ def guardrails(content: Content) -> Table:
         columns=(*_JUDGED, Column("If not kept")),
         rows=tuple((*_judged(each), _action(each)) for each in content.assessment.guardrails),
         empty="No guardrail was read.",
-        note="Since users were first enrolled. Intervals are anytime-valid.",
+        note="Since users were first enrolled. Intervals are anytime-valid, and made only where they can change the "
+        "verdict; n is of requests or users, as the bound counts.",
     )
 
 
 def guardrails_in_short(content: Content) -> Table:
     """Guardrails for whoever has one page."""
     return Table(
-        columns=(Column("Metric"), Column("Must be"), Column("Found", is_number=True), Column("Verdict")),
-        rows=tuple(
-            (
-                compared(each.requirement),
-                requirement(each.requirement),
-                found(each.reading, each.requirement),
-                VERDICTS[each.verdict],
-            )
-            for each in content.assessment.guardrails
-        ),
+        columns=(_JUDGED[0], _JUDGED[1], _JUDGED[-1]),
+        rows=tuple((row[0], row[1], row[-1]) for row in map(_judged, content.assessment.guardrails)),
         empty="No guardrail was read.",
     )
 
@@ -79,18 +51,20 @@ def gates(content: Content) -> Table:
 
 
 def triggers(content: Content) -> Table:
-    """What rolls back by itself, where it stands, and how often it would do so in vain."""
+    """What rolls back by itself, where it stands, how often it would do so in vain and how soon in earnest."""
     return Table(
         columns=(
-            Column("Rolls back when"),
+            Column("Rolls back by itself"),
             Column("Now", is_number=True),
             Column("Standing"),
-            Column("False rollbacks, measured"),
-            Column("Detection, measured"),
+            Column("False rollbacks"),
+            Column("Detection"),
         ),
-        rows=tuple(_trigger(each) for each in content.assessment.tick.triggers),
+        rows=tuple(map(_trigger, content.assessment.tick.triggers)),
         empty="No trigger was read.",
-        note="Measured in simulated experiments, by the command that stands under how it was measured.",
+        note="False rollbacks and detection were measured in simulated experiments, by the commands named below."
+        if any(isinstance(each.alarm, Trigger) and each.alarm.measured for each in content.assessment.tick.triggers)
+        else "",
     )
 
 
@@ -98,103 +72,79 @@ def alerts(content: Content) -> Table:
     """What tells people, and where it stands."""
     return Table(
         columns=(
-            Column("Tells people when"),
+            Column("Tells people"),
             Column("Severity"),
             Column("Now", is_number=True),
             Column("Standing"),
-            Column("Tells"),
+            Column("Whom and how"),
         ),
         rows=tuple(_alert(content, each) for each in content.assessment.tick.alerts),
         empty="No alert was read.",
     )
 
 
-def alert_lines(content: Content) -> tuple[str, ...]:
+def firing(content: Content) -> tuple[str, ...]:
     """Every trigger and alert that fires, a line each."""
     tick = content.assessment.tick
-    return tuple(
-        f"{_severity(each)}: {NAMES[each.alarm.metric]} {alarm(each.alarm)}; found {found(each.reading, each.alarm)}, "
-        f"{_standing(each).word}"
-        for each in (*tick.triggers, *tick.alerts)
-        if each.is_firing
-    )
-
-
-_JUDGED: Final = (
-    Column("Metric"),
-    Column("Must be"),
-    Column("Found", is_number=True),
-    Column("Interval", is_number=True),
-    Column("Control", is_number=True),
-    Column("Treatment", is_number=True),
-    Column("Verdict"),
-)
+    return tuple(f"{_severity(each)}: {said.fired(each)}" for each in (*tick.triggers, *tick.alerts) if each.is_firing)
 
 
 def _judged(each: Judged) -> tuple[Cell, ...]:
     wanted, reading = each.requirement, each.reading
     return (
-        compared(wanted),
-        requirement(wanted),
-        found(reading, wanted),
-        interval_on_scale(reading.interval, wanted.scale),
-        _arm(reading.control, reading.control_count, wanted.metric),
-        _arm(reading.treatment, reading.treatment_count, wanted.metric),
+        asked(wanted),
+        found_with_interval(reading, wanted.scale),
+        _arm(each, reading.control, reading.control_count),
+        _arm(each, reading.treatment, reading.treatment_count),
         VERDICTS[each.verdict],
     )
 
 
-def _arm(value: float | None, count: int, metric: Metric) -> str:
-    return level(value, metric) if metric not in _LEVELS else f"{level(value, metric)} (n {count:,})"
+def _arm(each: Judged, value: float | None, count: int) -> Cell:
+    """A level, and of how many; nothing for what is not measured by arm."""
+    by_arm = each.requirement.measure.counted is not Counted.NOTHING
+    return Noted(arm(value, each.requirement.metric), f"n {count:,}") if by_arm else ABSENT
 
 
-def _action(each: Judged) -> str:
+def _action(each: Judged) -> Cell:
     guardrail = each.requirement
-    return f"{words(guardrail.action)} ({guardrail.severity})" if isinstance(guardrail, Guardrail) else ABSENT
+    return Noted(spoken(guardrail.action), guardrail.severity) if isinstance(guardrail, Guardrail) else ABSENT
 
 
 def _trigger(each: Watched) -> tuple[Cell, ...]:
     measured = each.alarm.measured if isinstance(each.alarm, Trigger) else None
-    return (
-        f"{compared(each.alarm)} {alarm(each.alarm)}",
-        found(each.reading, each.alarm),
-        _standing(each),
-        _in_vain(measured),
-        _in_time(measured),
+    now = found_with_interval(each.reading, each.alarm.scale)
+    return asked(each.alarm), now, _standing(each), _in_vain(measured), _in_time(measured)
+
+
+def _in_vain(measured: Measured | None) -> Cell:
+    if measured is None:
+        return Mark("not measured", Tone.OPEN)
+    return Noted(
+        f"{measured.false_rollback_percent:g} %",
+        f"of {counted(measured.healthy_runs, 'healthy run')}, at most {measured.false_rollback_percent_upper:g} %",
     )
 
 
-def _in_vain(measured: Measured | None) -> str:
+def _in_time(measured: Measured | None) -> Cell:
     if measured is None:
-        return "not measured"
-    return (
-        f"{measured.false_rollback_percent:g} % of {measured.healthy_runs:,} healthy runs "
-        f"(at most {measured.false_rollback_percent_upper:g} %)"
-    )
-
-
-def _in_time(measured: Measured | None) -> str:
-    if measured is None:
-        return "not measured"
+        return Mark("not measured", Tone.OPEN)
     median = measured.detection_minutes_median
-    after = "less than half of them" if median is None else f"median {median:g} minutes"
-    return f"{measured.detected_percent:g} % of {measured.faulty_runs:,} runs with {measured.fault}; {after}"
+    after = "in fewer than half of the runs" if median is None else f"after {median:g} minutes (median)"
+    runs = counted(measured.faulty_runs, "run")
+    return Noted(after, f"{measured.detected_percent:g} % of {runs} with {measured.fault}")
 
 
 def _alert(content: Content, each: Watched) -> tuple[Cell, ...]:
-    told = each.alarm
-    routes = ", ".join(told.routes) if isinstance(told, Alert) else ABSENT
-    climbs = ""
-    if isinstance(told, Alert):
-        steps = [step for step in content.definition.escalation if step.level <= told.escalates_to_level]
-        climbs = f"; climbs to {words(steps[-1].to)}" if len(steps) > 1 else ""
-    return (
-        f"{compared(told)} {alarm(told)}",
-        _severity(each),
-        found(each.reading, told),
-        _standing(each),
-        f"{routes}{climbs}",
-    )
+    told, now = each.alarm, found_with_interval(each.reading, each.alarm.scale)
+    return asked(told), _severity(each), now, _standing(each), _told(content, each)
+
+
+def _told(content: Content, each: Watched) -> Cell:
+    if not isinstance(each.alarm, Alert):
+        return ABSENT
+    path = [step.to for step in content.definition.escalation if step.level <= each.alarm.escalates_to_level]
+    return Noted(", ".join(each.alarm.routes), ", then ".join(map(spoken, path)))
 
 
 def _severity(each: Watched) -> str:
@@ -202,7 +152,7 @@ def _severity(each: Watched) -> str:
 
 
 def _standing(each: Watched) -> Mark:
-    shared = ", control too" if each.has_shared_cause else ""
+    shared = ", control as well" if each.has_shared_cause else ""
     if each.is_firing:
         return Mark(f"fires{shared}", Tone.BAD)
     if each.crossed is None:

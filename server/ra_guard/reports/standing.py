@@ -7,26 +7,26 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ra_guard.experiments.definition.vocabulary import Outcome
+from ra_guard.experiments.definition.words import in_words
+from ra_guard.experiments.monitor import words as said
+from ra_guard.experiments.monitor.looks import planned_days
 from ra_guard.experiments.monitor.outcomes import Judged, Verdict, Watched
 from ra_guard.reports.content import Content
 from ra_guard.reports.document import Answer, Mark, Tone
 from ra_guard.reports.looks import Shown, shown
 from ra_guard.reports.words import (
-    NAMES,
     OUTCOMES,
-    alarm,
-    compared,
-    found,
+    counted,
     insufficient,
     moment,
-    number,
     p_value,
-    requirement,
+    points,
     signed,
 )
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
 YES, NO, NOT_YET = Mark("Yes.", Tone.GOOD), Mark("No.", Tone.BAD), Mark("Cannot be told yet.", Tone.OPEN)
+NOT_SHOWN_YET = Mark("Not shown yet.", Tone.OPEN)
 
 
 def answers(content: Content) -> tuple[Answer, ...]:
@@ -52,7 +52,7 @@ def day_of(content: Content) -> int | None:
     """The day of the experiment, the first one being 1; None before the launch."""
     if content.launched_at is None:
         return None
-    return max(0, (content.as_of - content.launched_at) // timedelta(days=1)) + 1
+    return max(1, -((content.launched_at - content.as_of) // timedelta(days=1)))
 
 
 def where(content: Content) -> Answer:
@@ -67,8 +67,18 @@ def where(content: Content) -> Answer:
             f"{exposure.control_users:,} in control, {planned:,} in each are planned."
         )
     if is_closed(content) and (last := latest_end(content)):
-        text += f" Ended by {last[0]}: {last[1]}"
+        text += f" Ended by {last[0]}: {last[1]}."
     return Answer("Where do we stand?", state(content), text)
+
+
+def in_a_sentence(content: Content) -> str:
+    """For whoever reads nothing else."""
+    day = day_of(content)
+    if day is None:
+        return "Nobody has been enrolled yet."
+    if is_closed(content) and (last := latest_end(content)):
+        return f"On day {day}, by {last[0]}: {last[1]}."
+    return f"Day {day} of {content.definition.analysis.end_day}. {content.decision.why}"
 
 
 def latest_end(content: Content) -> tuple[str, str] | None:
@@ -96,15 +106,15 @@ def believable(content: Content) -> Answer:
     if crossover is None:
         unknown.append("crossover cannot be told")
     elif crossover > analysis.max_crossover_percent:
-        doubts.append(f"crossover is {number(crossover, 2)} %, above the limit of {analysis.max_crossover_percent:g} %")
+        doubts.append(f"crossover is {crossover:.2f} %, above the limit of {analysis.max_crossover_percent:g} %")
     if doubts or unknown:
         return Answer("Can the numbers be believed?", NO if doubts else NOT_YET, sentence(doubts or unknown))
     lost = exposure.control_lost + exposure.treatment_lost
-    records = f"{lost:,} record{'' if lost == 1 else 's'} lost"
+    records = f"{counted(lost, 'record')} lost"
     return Answer(
         "Can the numbers be believed?",
         YES,
-        f"The sample ratio holds, crossover is {number(crossover or 0.0, 2)} % "
+        f"The sample ratio holds, crossover is {crossover or 0:.2f} % "
         f"(limit {analysis.max_crossover_percent:g} %), {records}.",
     )
 
@@ -123,21 +133,18 @@ def safe(content: Content) -> Answer:
         return Answer(question, NO, sentence([*map(_failing, failing), *map(_firing, firing)]))
     if unknown or not guardrails:
         holding = f"{len(guardrails) - len(unknown)} of {len(guardrails)} guardrails hold, no trigger fires"
-        missing = [f"{NAMES[each.requirement.metric]} cannot be told ({each.reading.lack})" for each in unknown]
+        missing = [f"whether {in_words(each.requirement)} cannot be told ({each.reading.lack})" for each in unknown]
         return Answer(question, NOT_YET, sentence([holding, *missing]))
     return Answer(question, YES, f"All {len(guardrails)} guardrails hold, and none of {len(triggers)} triggers fires.")
 
 
 def _failing(each: Judged) -> str:
-    asked = each.requirement
-    return f"{compared(asked)} is {found(each.reading, asked)}, where the guardrail asks for {requirement(asked)}"
+    return f"{in_words(each.requirement)} is not kept: {said.now(each.requirement, each.reading)}"
 
 
 def _firing(each: Watched) -> str:
-    cause = "; control is as bad, so the cause is shared" if each.has_shared_cause else ""
-    return (
-        f"the trigger on {compared(each.alarm)} ({alarm(each.alarm)}) fires at {found(each.reading, each.alarm)}{cause}"
-    )
+    shared = "; control fails as well, so the cause is shared" if each.has_shared_cause else ""
+    return f"the trigger at {in_words(each.alarm)} fires: {said.now(each.alarm, each.reading)}{shared}"
 
 
 # Is it better?
@@ -145,45 +152,49 @@ def _firing(each: Watched) -> str:
 
 def better(content: Content) -> Answer:
     """The primary metric at the latest look; before the first one, as watched."""
-    question, primary = "Is it better?", content.definition.metrics.primary
+    question = "Is it better?"
     if looks := shown(content.definition, content.looks):
-        return _by_look(question, looks[-1], primary.success_points)
+        return _by_look(content, question, looks[-1])
     watched = content.assessment.primary
     if isinstance(watched, Insufficient):
         return Answer(question, NOT_YET, sentence([insufficient(watched)]))
     return Answer(
         question,
-        _better(watched.interval),
+        _better(watched.interval, NOT_SHOWN_YET),
         f"{effect(watched)}, watched and not yet decided on: the first look is on day "
-        f"{(*content.definition.analysis.look_days, content.definition.analysis.end_day)[0]}.",
+        f"{planned_days(content.definition)[0]}.",
     )
 
 
-def _by_look(question: str, last: Shown, success: float) -> Answer:
+def _by_look(content: Content, question: str, last: Shown) -> Answer:
+    success, watched = content.definition.metrics.primary.success_points, content.assessment.primary
+    is_over = last.look.is_last or is_closed(content)
+    since = ""
+    if isinstance(watched, Effect) and not last.look.is_last:
+        since = f" As watched until now: {effect(watched)}."
     reached = "reaches" if last.look.estimate >= success else "is below"
     return Answer(
         question,
-        _better(last.interval),
-        f"At the look of day {last.look.day}: {signed(last.look.estimate, 2)} nDCG points, {interval(last.interval)}. "
-        f"The estimate {reached} the {signed(success, 2)} points that count as success.",
+        _better(last.interval, Mark("Not shown.", Tone.OPEN) if is_over else NOT_SHOWN_YET),
+        f"At the look of day {last.look.day}: {signed(last.look.estimate)} nDCG points, {interval(last.interval)}. "
+        f"The estimate {reached} the {signed(success)} points that count as success.{since}",
     )
 
 
-def _better(of: Interval) -> Mark:
+def _better(of: Interval, otherwise: Mark) -> Mark:
     if of.low > 0:
         return YES
-    return Mark("No, worse.", Tone.BAD) if of.high < 0 else Mark("Not shown yet.", Tone.OPEN)
+    return Mark("No, worse.", Tone.BAD) if of.high < 0 else otherwise
 
 
 def effect(of: Effect) -> str:
     """An effect of the primary metric with its interval."""
-    return f"{signed(of.estimate, 2)} nDCG points, {interval(of.interval)}"
+    return f"{signed(of.estimate)} nDCG points, {interval(of.interval)}"
 
 
 def interval(of: Interval) -> str:
     """Where the effect lies."""
-    low, high = signed(of.low, 2), signed(of.high, 2)
-    return f"interval {low} to {high}, {'without' if of.low > 0 or of.high < 0 else 'with'} zero in it"
+    return f"interval {points(of)}, {'without' if of.low > 0 or of.high < 0 else 'with'} zero in it"
 
 
 # What happens next, and when?
@@ -207,8 +218,8 @@ def what_next(content: Content) -> Answer:
             "Everybody is served the baseline. Nothing goes on by itself: a resume starts a new epoch from 0 %.",
         )
     if outcome is Outcome.KEEP_RUNNING:
-        return Answer(question, Mark(f"{word.word}.", word.tone), sentence(_ahead(content, content.launched_at)))
-    return Answer(question, Mark(f"{word.word}.", word.tone), f"{_AFTER[outcome]} {_by_when(content)}")
+        return Answer(question, word, sentence(_ahead(content, content.launched_at)))
+    return Answer(question, word, f"{_AFTER[outcome]} {_by_when(content)}")
 
 
 _AFTER = {
@@ -231,7 +242,7 @@ def _ahead(content: Content, launched_at: datetime) -> list[str]:
     taken = {look.day for look in content.looks}
     coming = [
         day
-        for day in (*analysis.look_days, analysis.end_day)
+        for day in planned_days(content.definition)
         if day not in taken and launched_at + timedelta(days=day) > content.as_of
     ]
     ahead = []
@@ -240,7 +251,7 @@ def _ahead(content: Content, launched_at: datetime) -> list[str]:
         ahead.append(f"{kind} is due at {moment(launched_at + timedelta(days=coming[0]))}")
     waiting = [each for each in content.assessment.gates if each.verdict is not Verdict.PASS]
     if waiting:
-        ahead.append(f"the ramp waits for {' and '.join(NAMES[each.requirement.metric] for each in waiting)}")
+        ahead.append(f"the ramp waits for {' and '.join(in_words(each.requirement) for each in waiting)}")
     return ahead or ["no look is left: the decision rests on those that were taken"]
 
 

@@ -1,42 +1,22 @@
-"""How reports say things: names and units of metrics, numbers, verdicts, bounds. One wording for all reports."""
+"""How reports say things: values with their intervals, verdicts, findings, what a metric means.
+
+Bounds are worded by the definition, amounts by the monitor, so that a report and a ledger say a thing the same way.
+"""
 
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from ra_guard.experiments.definition.measures import (
-    Alarm,
-    Bound,
-    Comparison,
-    Counted,
-    Evidence,
-    Metric,
-    Requirement,
-    Scale,
-)
+from ra_guard.experiments.definition.measures import Alarm, Metric, Requirement, Scale
 from ra_guard.experiments.definition.vocabulary import Finding, Outcome
+from ra_guard.experiments.definition.words import evidence_in_words, in_words, spoken
 from ra_guard.experiments.monitor.outcomes import Reading, Verdict
-from ra_guard.reports.document import Mark, Tone
+from ra_guard.experiments.monitor.words import amount, interval, level
+from ra_guard.reports.document import Mark, Noted, Tone
 from ra_guard.stats.outcome import Insufficient, Interval
 
 ABSENT: Final = "\N{EN DASH}"
-_MINUS: Final = "\N{MINUS SIGN}"
-
-NAMES: Final[Mapping[Metric, str]] = {
-    Metric.NDCG_AT_10: "nDCG@10",
-    Metric.LATENCY_P95: "latency P95",
-    Metric.ERROR_RATE: "error rate",
-    Metric.CRITICAL_ERRORS: "critical errors",
-    Metric.SATISFACTION: "satisfaction",
-    Metric.COMPLAINTS: "complaints",
-    Metric.CLICK_THROUGH_RATE: "click-through rate",
-    Metric.QUERY_COMPLETION_RATE: "query completion rate",
-    Metric.CONTENT_DISCOVERY: "content discovery",
-    Metric.STATISTICAL_POWER: "statistical power",
-    Metric.HEALTH_CHECK_FAILURES: "health check failures",
-    Metric.GUARDRAILS_UNHEALTHY: "guardrails unhealthy",
-}
 
 MEANINGS: Final[Mapping[Metric, str]] = {
     Metric.NDCG_AT_10: "How well the ten results on top are ordered, against the best order of all judged candidates "
@@ -79,11 +59,18 @@ VERDICTS: Final[Mapping[Verdict, Mark]] = {
     Verdict.ERROR: Mark("error", Tone.BAD),
 }
 
+VERDICT_MEANINGS: Final[Mapping[Verdict, str]] = {
+    Verdict.PASS: "The evidence that the bound asks for is there.",
+    Verdict.FAIL: "It was measured, and the bound is not kept.",
+    Verdict.INSUFFICIENT: "It cannot be told yet. Never counted as passed, never drawn as zero.",
+    Verdict.ERROR: "It could not be measured: a value that is missing, no number, or impossible.",
+}
+
 OUTCOMES: Final[Mapping[Outcome, Mark]] = {
-    Outcome.DEPLOY: Mark("Deploy", Tone.GOOD),
-    Outcome.ITERATE: Mark("Iterate and test again", Tone.OPEN),
-    Outcome.ROLL_BACK: Mark("Roll back", Tone.BAD),
-    Outcome.KEEP_RUNNING: Mark("Keep running", Tone.PLAIN),
+    Outcome.DEPLOY: Mark("Deploy.", Tone.GOOD),
+    Outcome.ITERATE: Mark("Iterate and test again.", Tone.OPEN),
+    Outcome.ROLL_BACK: Mark("Roll back.", Tone.BAD),
+    Outcome.KEEP_RUNNING: Mark("Keep running.", Tone.PLAIN),
 }
 
 FINDINGS: Final[Mapping[Finding, str]] = {
@@ -96,71 +83,32 @@ FINDINGS: Final[Mapping[Finding, str]] = {
     Finding.NO_SUCCESS: "No success at the end",
 }
 
-_EVIDENCE: Final[Mapping[Evidence, str]] = {
-    Evidence.OBSERVED: "as observed",
-    Evidence.PROVEN: "proven",
-    Evidence.NOT_REFUTED: "not refuted",
-}
-_COMPARISONS: Final[Mapping[Comparison, str]] = {
-    Comparison.ABOVE: "above",
-    Comparison.BELOW: "below",
-    Comparison.AT_LEAST: "at least",
-    Comparison.AT_MOST: "at most",
-}
-_UNITS: Final[Mapping[Scale, str]] = {
-    Scale.POINTS: " points",
-    Scale.ADDED_MS: " ms",
-    Scale.PERCENT: " %",
-    Scale.ADDED_PERCENTAGE_POINTS: " percentage points",
-    Scale.ADDED_PERCENT: " %",
-    Scale.ADDED_STARS: " stars",
-    Scale.COUNT: "",
-}
-_DIGITS: Final[Mapping[Scale, int]] = {Scale.ADDED_MS: 1, Scale.COUNT: 0}
-_LEVELS: Final = frozenset({Scale.PERCENT, Scale.COUNT})
-"""Scales whose numbers are levels and carry no sign."""
-
 
 # Numbers
 
 
-def number(value: float, digits: int) -> str:
-    """A number with thousands separated, a true minus, and no minus zero; infinity in words."""
-    if math.isinf(value):
-        return "unbounded"
-    text = f"{value:,.{digits}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", _MINUS)
+def signed(value: float) -> str:
+    """A difference of arms with two digits and its sign; no minus zero."""
+    return f"{value:+z.2f}"
 
 
-def signed(value: float, digits: int) -> str:
-    """As `number`, with a plus before what is above zero: a difference of arms."""
-    text = number(value, digits)
-    return f"+{text}" if math.isfinite(value) and value > 0 and text.strip("0.,") else text
+def interval_on(found: Interval | None, scale: Scale) -> str:
+    """Where the value may lie; an open end is said, and nothing where there is no interval."""
+    match found:
+        case None:
+            return ""
+        case Interval(low, high) if math.isinf(low) and math.isinf(high):
+            return "without bounds"
+        case Interval(low, high) if math.isinf(low):
+            return f"up to {amount(high, scale)}"
+        case Interval(low, high) if math.isinf(high):
+            return f"from {amount(low, scale)}"
+    return interval(found, scale)
 
 
-def on_scale(value: float | None, scale: Scale) -> str:
-    """A value with its unit."""
-    return ABSENT if value is None else f"{_bare(value, scale)}{_UNITS[scale]}"
-
-
-def interval_on_scale(interval: Interval | None, scale: Scale) -> str:
-    """An interval, its unit after it; an open end in words."""
-    if interval is None:
-        return ABSENT
-    low, high = (ABSENT if math.isinf(end) else _bare(end, scale) for end in (interval.low, interval.high))
-    match math.isinf(interval.low), math.isinf(interval.high):
-        case True, True:
-            return "unbounded"
-        case True, False:
-            return f"at most {high}{_UNITS[scale]}"
-        case False, True:
-            return f"at least {low}{_UNITS[scale]}"
-    return f"[{low}, {high}]{_UNITS[scale]}"
-
-
-def _bare(value: float, scale: Scale) -> str:
-    digits = _DIGITS.get(scale, 2)
-    return number(value, digits) if scale in _LEVELS else signed(value, digits)
+def points(found: Interval) -> str:
+    """An interval of points without their name, for columns that have it: ``+2.02 to +6.18``."""
+    return f"{signed(found.low)} to {signed(found.high)}"
 
 
 def p_value(p: float | None) -> str:
@@ -172,12 +120,12 @@ def p_value(p: float | None) -> str:
 
 def share(part: float, whole: float, digits: int = 2) -> str:
     """``part`` of ``whole`` in percent."""
-    return f"{number(100 * part / whole, digits)} %" if whole else ABSENT
+    return f"{100 * part / whole:.{digits}f} %" if whole else ABSENT
 
 
-def ramp(bp: int) -> str:
-    """A ramp of hundredths of a percent."""
-    return f"{bp / 100:g} %"
+def counted(number: int, one: str) -> str:
+    """``1 user``, ``2,500 users``."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def moment(at: datetime) -> str:
@@ -190,63 +138,38 @@ def moment_of(unix_s: int) -> str:
     return moment(datetime.fromtimestamp(unix_s, UTC))
 
 
-def words(of: str) -> str:
-    """A word of the vocabulary as people write it."""
-    return of.replace("_", " ")
+def numbers(of: Mapping[str, float]) -> str:
+    """Named numbers, as the ledger and findings keep them, with up to six digits."""
+    return ", ".join(f"{spoken(name)} {value:.6g}" for name, value in of.items()) or ABSENT
 
 
-# Bounds and what was found
+# What was asked and what was found
 
 
-def requirement(of: Requirement) -> str:
-    """What is to be kept: ``latency P95 below +100 ms, proven, over 1,000 requests or more in each arm``."""
-    return f"{_COMPARISONS[of.must_be]} {on_scale(of.bound, of.scale)}, {_EVIDENCE[of.evidence]}{_least(of)}"
+def asked(bound: Requirement | Alarm) -> Noted:
+    """A bound, and in small what it takes to keep or to cross it."""
+    return Noted(in_words(bound), evidence_in_words(bound))
 
 
-def alarm(of: Alarm) -> str:
-    """What is not to be crossed, over how long a window, for how long."""
-    over = "the epoch so far" if of.over_minutes is None else f"the last {span(of.over_minutes)}"
-    lasting = "at once" if of.for_minutes == 0 else f"for {span(of.for_minutes)}"
-    bound = f"{_COMPARISONS[of.when]} {on_scale(of.bound, of.scale)}, {_EVIDENCE[of.evidence]}"
-    return f"{bound}, {lasting}, over {over}"
-
-
-def span(minutes: int) -> str:
-    """Minutes, or hours where they are whole."""
-    count, unit = (minutes // 60, "hour") if minutes and minutes % 60 == 0 else (minutes, "minute")
-    return f"{count} {unit}{'' if count == 1 else 's'}"
-
-
-def compared(bound: Bound) -> str:
-    """What the bound is about: a level, or treatment less control."""
-    if bound.scale is Scale.ADDED_PERCENT:
-        return f"{NAMES[bound.metric]}, relative to control"
-    return NAMES[bound.metric] if bound.scale in _LEVELS else f"{NAMES[bound.metric]}, added"
-
-
-def found(reading: Reading, bound: Bound) -> str:
+def found(reading: Reading, scale: Scale) -> str:
     """The value, or why there is none."""
-    return found_on(reading, bound.scale)
-
-
-def found_on(reading: Reading, scale: Scale) -> str:
-    """As `found`, where there is no bound."""
     if reading.is_broken:
         return f"cannot be true: {reading.lack or 'no reason given'}"
-    return on_scale(reading.value, scale) if reading.value is not None else f"none: {reading.lack or 'no data'}"
+    return f"none: {reading.lack or 'no reason given'}" if reading.value is None else amount(reading.value, scale)
 
 
-def numbers(of: Mapping[str, float]) -> str:
-    """Named numbers, as the ledger and findings keep them: up to six digits, as they are."""
-    return ", ".join(f"{words(name)} {value:.6g}".replace("-", _MINUS) for name, value in of.items()) or ABSENT
+def found_with_interval(reading: Reading, scale: Scale) -> Noted:
+    """The value with its interval in small, or none with the reason in small."""
+    if reading.is_broken or reading.value is None:
+        return Noted("cannot be true" if reading.is_broken else "none", reading.lack or "no reason given")
+    return Noted(amount(reading.value, scale), interval_on(reading.interval, scale))
+
+
+def arm(value: float | None, metric: Metric) -> str:
+    """The level of an arm."""
+    return ABSENT if value is None else level(metric, value)
 
 
 def insufficient(of: Insufficient) -> str:
     """Why the data cannot say."""
     return f"{of.lack}: {of.found}, wanted {of.wanted}"
-
-
-def _least(of: Bound) -> str:
-    if of.measure.counted is Counted.NOTHING:
-        return ""
-    return f", from {of.min_count:,} {of.measure.counted.value} in each arm"

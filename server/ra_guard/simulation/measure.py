@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ra_guard.experiments.definition.measures import Metric
 from ra_guard.experiments.definition.safety import Measured, Trigger
 from ra_guard.simulation.errors import NoPurpose
-from ra_guard.simulation.presets import FAULTS
 from ra_guard.simulation.play import Script
+from ra_guard.simulation.presets import FAULTS
 from ra_guard.simulation.replicate import Replication, Share, replicate, summarise
 
 FAULT_OF: Final = {
@@ -42,7 +43,7 @@ def measure_triggers(
             cure="measure it in operation",
         )
     healthy = replace(script, scenario=script.scenario.model_copy(update={"faults": ()}))
-    calm = replicate(healthy, seeds, jobs, lambda done: tell("healthy", done))
+    calm = replicate(healthy, seeds, jobs, partial(tell, "healthy"))
     found = []
     for trigger in triggers:
         fault = FAULT_OF[trigger.metric]
@@ -51,7 +52,7 @@ def measure_triggers(
                 found=f"{script.scenario.hours} hours", wanted=f"more, for {fault}", cure="simulate seven days"
             )
         faulty = replace(script, scenario=script.scenario.model_copy(update={"faults": (fault,)}))
-        stirred = replicate(faulty, seeds, jobs, lambda done, what=fault.kind: tell(what, done))
+        stirred = replicate(faulty, seeds, jobs, partial(tell, str(fault.kind)))
         found.append(TriggerFound(trigger, _measured(trigger, str(fault), calm, stirred, faulty, command)))
     return calm, tuple(found)
 

@@ -118,13 +118,16 @@ class Notes:
 
     def no_look(self, experiment: Experiment, at: datetime, day: int, lack: Insufficient) -> None:
         """A look that is due and sees nothing: asked again every hour, said once."""
-        if self._is_news(("look", day), True, usual=False):
+        if self._is_news(("look", day), lack.lack, usual=None):
             why = f"{lack.lack}: {lack.found}, wanted {lack.wanted}"
             self._ledger.note(experiment, at, f"look of day {day}: no data", why)
 
     def decision(self, experiment: Experiment, at: datetime, decision: Decision) -> None:
         """What the experiment came to."""
-        self._ledger.note(experiment, at, f"decision: {decision.outcome}", _short(decision.why))
+        what = f"decision: {decision.outcome}"
+        if experiment.rolled_back:
+            what = f"epoch {experiment.epoch} ended by a rollback; the looks before it say {decision.outcome}"
+        self._ledger.note(experiment, at, what, _short(decision.why))
 
     def _is_news(self, subject: Hashable, state: object, *, usual: object) -> bool:
         news = self._said.get(subject, usual) != state

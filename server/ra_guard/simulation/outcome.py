@@ -126,8 +126,8 @@ def reproduction(run: Run) -> tuple[str, ...]:
     stages = ", ".join(f"{stage.percent:g}" for stage in definition.stages)
     days = ", ".join(map(str, planned.planned_days(definition)))
     notes = [
-        f"Points are nDCG@10 times 100: values of users lie between 0 and 100. Each arm holds {stages} % of visitors, "
-        f"as many in treatment as in control; the unit is the {definition.unit}.",
+        "Points are nDCG@10 times 100: values of users lie between 0 and 100.",
+        f"Each arm holds {stages} % of visitors, treatment as many as control; the unit is the {definition.unit}.",
         f"The definition plans {definition.sample.users:,} users in both arms and looks on day {days}.",
     ]
     if definition.sample.users == PLANNED_USERS:
@@ -150,8 +150,8 @@ def _irreproducible(sd: float) -> str:
     return (
         f"What cannot be reproduced: with {PLANNED_USERS:,} users in two equal arms and {sd:g} points between users, a "
         f"95 % interval of one look is the estimate +-{_Z_95 * sd * error:.2f}. The plan's [{PLANNED_INTERVAL[0]}, "
-        f"{PLANNED_INTERVAL[1]}] is +-{wanted:.2f}, which takes {wanted / _Z_95 / error:.0f} points between users; nDCG "
-        f"times 100 cannot spread by more than {MOST_SPREAD_POINTS:g}. The estimate of about +4.23 can be reproduced."
+        f"{PLANNED_INTERVAL[1]}] is +-{wanted:.2f}, which takes {wanted / _Z_95 / error:.0f} points between users; "
+        f"nDCG times 100 cannot spread by more than {MOST_SPREAD_POINTS:g}. An estimate of about +4.23 can be had."
     )
 
 

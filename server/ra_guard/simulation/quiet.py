@@ -103,10 +103,12 @@ class Quiet:
         calls = treatment.sum(axis=1)
         if trigger.metric is Metric.ERROR_RATE:
             errors = self._errors[TREATMENT][end] - self._errors[TREATMENT][start]
-            return (calls >= trigger.min_count) & (100 * errors >= trigger.bound * calls)
+            rate_crosses: Flags = (calls >= trigger.min_count) & (100 * errors >= trigger.bound * calls)
+            return rate_crosses
         slower, faster = _p95_cell(treatment), _p95_cell(control)
         edges = np.append(0.0, upper_ms()[_STEP - 1 :: _STEP])
-        return (calls >= trigger.min_count) & (edges[slower + 1] - edges[faster] >= trigger.bound)
+        crosses: Flags = (calls >= trigger.min_count) & (edges[slower + 1] - edges[faster] >= trigger.bound)
+        return crosses
 
     def _may_fail(self, guardrail: Guardrail, as_of: Counts) -> Flags:
         rates = []
@@ -115,14 +117,16 @@ class Quiet:
             rates.append(100 * self._errors[arm][as_of + 1] / np.maximum(calls, 1))
         enough = np.minimum(*(self._times[arm][as_of + 1].sum(axis=1) for arm in (CONTROL, TREATMENT)))
         # Half of the bound leaves room for how a reading rounds.
-        return (enough >= guardrail.min_count) & (rates[1] - rates[0] >= guardrail.bound / 2)
+        fails: Flags = (enough >= guardrail.min_count) & (rates[1] - rates[0] >= guardrail.bound / 2)
+        return fails
 
 
 def _p95_cell(times: Counts) -> Counts:
     """The cell of each row's 95th percentile; ``times`` (minutes, cells)."""
     below = np.cumsum(times, axis=1)
     rank = np.maximum(np.ceil(_P95 * below[:, -1]), 1)
-    return np.minimum((below < rank[:, np.newaxis]).sum(axis=1), _CELLS - 1)
+    cells: Counts = np.minimum((below < rank[:, np.newaxis]).sum(axis=1), _CELLS - 1)
+    return cells
 
 
 def _gap(trigger: Alarm) -> int:

@@ -20,8 +20,8 @@ from ra_guard.experiments.monitor import looks as planned
 from ra_guard.experiments.monitor.outcomes import Assessment, Look
 from ra_guard.simulation.play import Run, Script, play
 from ra_guard.stats.effects import difference, mean_of
-from ra_guard.stats.monte_carlo import share_interval, uniformity_p_value
 from ra_guard.stats.moments import Moments
+from ra_guard.stats.monte_carlo import share_interval, uniformity_p_value
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
 _CHUNK: Final = 4
@@ -33,7 +33,8 @@ class Replication:
     """What is kept of one play."""
 
     seed: int
-    outcome: Outcome
+    outcome: Outcome | None
+    """None where it was rolled back before its end."""
     causes: tuple[str, ...]
     """What rolled it back; none where it ran to its end."""
     detection_minutes: int | None
@@ -85,6 +86,7 @@ class Summary:
 
     replications: int
     outcomes: dict[Outcome, Share]
+    """Of all; those that were rolled back have none."""
     crossed: Share
     """Planned looks that found an effect: the size without one, the power with one."""
     rolled_back: Share
@@ -171,7 +173,7 @@ def _replication(script: Script, seed: int) -> Replication:
     exposure = run.evidence.exposure
     return Replication(
         seed=seed,
-        outcome=run.decision.outcome,
+        outcome=run.decision.outcome if run.ending is None else None,
         causes=() if run.ending is None else run.ending.causes,
         detection_minutes=detection_minutes(run),
         first_look_crossed=_first_crossed(script, run.looks),

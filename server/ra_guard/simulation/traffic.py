@@ -7,7 +7,7 @@ Whole hours at a time, since the ramp stands for whole hours; then cut where the
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,11 @@ _POINTS: Final = 100.0
 _LONGEST_US: Final = 2**32 - 1
 _NOT_SEEN: Final = -1
 
-Columns = TypeVar("Columns", Calls, Changes)
+Columns = tuple[npt.NDArray[Any], ...]
 
-NO_CALLS: Final = Calls(
-    *(np.empty(0, dtype) for dtype in (np.int32, np.uint8, np.uint32, np.uint8, np.uint16, np.bool_, np.int8))
-)
-NO_CHANGES: Final = Changes(
-    *(np.empty(0, dtype) for dtype in (np.int32, np.uint8, np.uint32, np.uint8, np.uint8, np.int32, np.int64))
-)
+_CALLS: Final = (np.int32, np.uint8, np.uint32, np.uint8, np.uint16, np.bool_, np.int8)
+_CHANGES: Final = (np.int32, np.uint8, np.uint32, np.uint8, np.uint8, np.int32, np.int64)
+"""Types of columns, in the order of `Calls` and `Changes`."""
 
 
 class Traffic:
@@ -59,11 +56,11 @@ class Traffic:
         minutes = scenario.hours * 60 + 1
         self._new_users = {arm: np.zeros(minutes, dtype=np.int64) for arm in (CONTROL, TREATMENT)}
         self._lost = {arm: np.zeros(minutes, dtype=np.int64) for arm in (CONTROL, TREATMENT)}
-        self._waiting_calls = _Waiting(NO_CALLS)
-        self._waiting_changes = _Waiting(NO_CHANGES)
+        self._waiting_calls = _Waiting(_CALLS)
+        self._waiting_changes = _Waiting(_CHANGES)
 
     def open_hour(self, hour: int, ramp_bp: int) -> Calls:
-        """The calls of one hour are made, at that ramp, and returned as they will be known. Each hour once, in order."""
+        """The calls of one hour are made, at that ramp; returns those that will be known. Each hour once, in order."""
         begin, end = np.searchsorted(self._calls.minute, (hour * 60, (hour + 1) * 60))
         arm = _arms(ramp_bp)[self._people.bucket[self._calls.visitor[begin:end]]]
         logged = begin + np.flatnonzero(self._is_logged(slice(begin, end), arm))
@@ -71,7 +68,7 @@ class Traffic:
 
     def take(self, as_of: int) -> Batch:
         """What has become known up to the end of this minute and was not taken before."""
-        return Batch(self._waiting_calls.take(as_of), self._waiting_changes.take(as_of))
+        return Batch(Calls(*self._waiting_calls.take(as_of)), Changes(*self._waiting_changes.take(as_of)))
 
     def exposure(self, as_of: int) -> Exposure:
         """How users were drawn and served, as far as it is known by the end of this minute."""
@@ -208,31 +205,27 @@ def _news(calls: Chances, ndcg: Floats) -> Iterator[_News]:
     yield _News(Quantity.DISCOVERY, first, told[first], 0, whole(first.size))
 
 
-class _Waiting(Generic[Columns]):
+class _Waiting:
     """Rows by the minute in which they become known."""
 
-    def __init__(self, none: Columns) -> None:
-        self._kind = type(none)
+    def __init__(self, types: tuple[type[np.generic], ...]) -> None:
         self._known: Minutes = np.empty(0, dtype=np.int64)
-        self._columns = _columns(none)
+        self._columns: Columns = tuple(np.empty(0, dtype=each) for each in types)
 
-    def add(self, known: Minutes, rows: Columns) -> None:
+    def add(self, known: Minutes, rows: Calls | Changes) -> None:
         known = np.concatenate([self._known, known])
         order = np.argsort(known, kind="stable")
         self._known = known[order]
-        pairs = zip(self._columns, _columns(rows), strict=True)
+        added = (getattr(rows, field.name) for field in fields(rows))
+        pairs = zip(self._columns, added, strict=True)
         self._columns = tuple(np.concatenate(pair)[order] for pair in pairs)
 
     def take(self, as_of: int) -> Columns:
         end = int(np.searchsorted(self._known, as_of, side="right"))
-        taken = self._kind(*(column[:end] for column in self._columns))
+        taken = tuple(column[:end] for column in self._columns)
         self._known = self._known[end:]
         self._columns = tuple(column[end:] for column in self._columns)
         return taken
-
-
-def _columns(rows: Calls | Changes) -> tuple[npt.NDArray[Any], ...]:
-    return tuple(getattr(rows, field.name) for field in fields(rows))
 
 
 @lru_cache(maxsize=64)

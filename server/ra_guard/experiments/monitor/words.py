@@ -71,9 +71,9 @@ def now(bound: Bound, reading: Reading) -> str:
         if bound.scale is Scale.PERCENT:
             said += of_treatment
         else:
-            beside.append(f"treatment {_level(bound, reading.treatment)}{of_treatment}")
+            beside.append(f"treatment {level(bound.metric, reading.treatment)}{of_treatment}")
     if reading.control is not None:
-        beside.append(f"control {_level(bound, reading.control)} of {reading.control_count:,}")
+        beside.append(f"control {level(bound.metric, reading.control)} of {reading.control_count:,}")
     return f"{said} ({', '.join(beside)})" if beside else said
 
 
@@ -135,5 +135,6 @@ def joined(clauses: Sequence[str]) -> str:
     return "; ".join(clauses).encode()[:MAX_WHY_BYTES].decode(errors="ignore")
 
 
-def _level(bound: Bound, value: float) -> str:
-    return _LEVELS.get(bound.metric, "{:g}").format(value)
+def level(metric: Metric, value: float) -> str:
+    """An arm's value in the metric's unit: ``320 ms``."""
+    return _LEVELS.get(metric, "{:g}").format(value)
