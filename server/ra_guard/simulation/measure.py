@@ -1,5 +1,6 @@
 """How each trigger of a definition behaves: how often it ends healthy experiments, how soon it ends a faulty one."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,15 +43,16 @@ def measure_triggers(
             wanted=f"one on {', '.join(FAULT_OF)}, which a fault can provoke",
             cure="measure it in operation",
         )
+    longest = max((FAULT_OF[trigger.metric] for trigger in triggers), key=lambda fault: fault.at_hour)
+    if longest.at_hour >= script.scenario.hours:
+        raise NoPurpose(
+            found=f"{script.scenario.hours} hours", wanted=f"time for {longest}", cure="simulate seven days"
+        )
     healthy = replace(script, scenario=script.scenario.model_copy(update={"faults": ()}))
     calm = replicate(healthy, seeds, jobs, partial(tell, "healthy"))
     found = []
     for trigger in triggers:
         fault = FAULT_OF[trigger.metric]
-        if fault.at_hour >= script.scenario.hours:
-            raise NoPurpose(
-                found=f"{script.scenario.hours} hours", wanted=f"more, for {fault}", cure="simulate seven days"
-            )
         faulty = replace(script, scenario=script.scenario.model_copy(update={"faults": (fault,)}))
         stirred = replicate(faulty, seeds, jobs, partial(tell, str(fault.kind)))
         found.append(TriggerFound(trigger, _measured(trigger, str(fault), calm, stirred, faulty, command)))
@@ -86,6 +88,6 @@ def as_toml(found: TriggerFound) -> str:
     lines = [f"# {found.trigger.metric} {found.trigger.when} {found.trigger.bound:g} {found.trigger.scale}"]
     lines.append("[triggers.measured]")
     for name, value in found.measured.model_dump(exclude_none=True).items():
-        text = f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-        lines.append(f"{name} = {text}")
+        # JSON's numbers and strings are TOML's.
+        lines.append(f"{name} = {json.dumps(value)}")
     return "\n".join(lines)
