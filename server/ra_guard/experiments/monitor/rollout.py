@@ -55,7 +55,7 @@ def must_roll_back(tick: Tick) -> RollBack | None:
             words.name_of("guardrail", judged.requirement, numbers), judged.requirement, judged.reading
         )
     why = [f"trigger {words.fired(watched)}" for watched in firing] + [
-        f"guardrail {words.required(judged)}" for judged in failed
+        f"guardrail failed: {words.required(judged)}" for judged in failed
     ]
     return RollBack(
         why=words.joined(why),
