@@ -211,6 +211,14 @@ def test_a_minute_that_is_asked_again_and_one_that_went_back() -> None:
         run.monitor.step(run.minute - 2, EXPOSURE, VITALS)
 
 
+def test_intervals_exist_at_any_confidence() -> None:
+    run = Run(definition(("confidence_percent = 95", "confidence_percent = 40")))
+    run.monitor.add(population(300, START, treatment={Quantity.NDCG: -0.05}))
+    tick = run.minutes(1)
+    assert trigger(tick, Metric.NDCG_AT_10).reading.interval is not None
+    assert isinstance(run.monitor.assess().primary, Effect)
+
+
 def test_nothing_is_said_before_the_first_step() -> None:
     run = Run()
     run.monitor.add(traffic(START))
