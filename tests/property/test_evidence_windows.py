@@ -176,9 +176,16 @@ def test_a_correction_of_what_is_not_there_is_broken_until_it_is() -> None:
     assert window.contrast().treatment.means[Quantity.NDCG] == Moments.of([0.5])
 
 
-@pytest.mark.parametrize("quantity", [Quantity.NDCG, Quantity.RATING, Quantity.COMPLAINTS])
-def test_values_that_cannot_be_are_broken(quantity: Quantity) -> None:
-    total = -UNIT if quantity is Quantity.COMPLAINTS else 6 * UNIT
+@pytest.mark.parametrize(
+    ("quantity", "total"),
+    [
+        (Quantity.NDCG, 2 * UNIT),
+        (Quantity.RATING, 6 * UNIT),
+        (Quantity.COMPLAINTS, -UNIT),
+        (Quantity.DISCOVERY, UNIT << 21),
+    ],
+)
+def test_values_that_cannot_be_are_broken(quantity: Quantity, total: int) -> None:
     window = Window(0)
     window.add(batch([Call(1, CONTROL, 0)], [Change(1, CONTROL, 0, quantity, 1, total)]))
     assert window.contrast().control.broken == {quantity}

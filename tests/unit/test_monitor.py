@@ -112,7 +112,7 @@ def test_an_overload_of_both_arms_has_a_shared_cause() -> None:
 def test_a_slower_treatment_has_a_shared_cause_if_control_became_as_slow() -> None:
     for control_ms, is_shared in ((300, False), (560, True)):
         run = Run()
-        run.minutes(60)
+        run.minutes(18)  # so few that the first minute of the fault is more than 5 % of all calls
         fired = trigger(run.minutes(40, ms=(control_ms, control_ms + 250)), Metric.LATENCY_P95)
         assert fired.is_firing
         assert fired.has_shared_cause is is_shared
@@ -209,6 +209,14 @@ def test_a_minute_that_is_asked_again_and_one_that_went_back() -> None:
     assert run.monitor.step(run.minute - 1, EXPOSURE, VITALS) == before
     with pytest.raises(MinuteWentBack):
         run.monitor.step(run.minute - 2, EXPOSURE, VITALS)
+
+
+def test_intervals_exist_at_any_confidence() -> None:
+    run = Run(definition(("confidence_percent = 95", "confidence_percent = 40")))
+    run.monitor.add(population(300, START, treatment={Quantity.NDCG: -0.05}))
+    tick = run.minutes(1)
+    assert trigger(tick, Metric.NDCG_AT_10).reading.interval is not None
+    assert isinstance(run.monitor.assess().primary, Effect)
 
 
 def test_nothing_is_said_before_the_first_step() -> None:

@@ -26,7 +26,9 @@ Whole = npt.NDArray[np.int64]
 WIDTH: Final = 8
 _CALLS: Final = WIDTH - 1
 _SCALE: Final = 1 << 40
-_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, np.inf, np.inf, np.inf]) * UNIT + 1
+_MOST: Final = 1 << 20
+"""Complaints and images of one user: more than a person makes, and few enough to be squared."""
+_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, _MOST, _MOST, np.inf]) * UNIT + 1
 """That a user's value can be, by cell, in billionths; 1 for the rounding of totals."""
 _IS_PER_USER: Final = np.array([cell in set(PER_USER) for cell in range(WIDTH)])
 
