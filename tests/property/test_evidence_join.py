@@ -38,15 +38,16 @@ ERRORS = {rerank_pb2.REASON_DEADLINE, rerank_pb2.REASON_OVERLOAD, rerank_pb2.REA
 END = START_S // MINUTE_S + 10
 """The last minute that is looked at; some calls come later than five minutes before it ends."""
 
+REQUESTS = [("p", "u"), ("r", "u"), ("s", "v"), ("t", "w"), ("w", "w"), ("y", "x"), ("z", "x"), ("z", "o")]
+"""Ids of requests and their users; only the last is two users', so that most feedback finds its call."""
 calls = st.builds(
-    Call,
-    request_id=st.sampled_from("prstw"),
-    user_id=st.sampled_from("uv"),
+    lambda request, **rest: Call(*request, **rest),
+    request=st.sampled_from(REQUESTS),
     at_s=st.sampled_from([0, 0, 1, 60, 299, 300, 301, 350, 400, 500]).map(START_S.__add__),
-    arm=st.sampled_from([1, 2, 2, 3]),
+    arm=st.sampled_from([1, 1, 2, 2, 2, 3]),
     reason=st.sampled_from([0, 3, 5, 6, 9]),
-    key=st.sampled_from([KEY, KEY, KEY, KEY, "other"]),
-    revision=st.sampled_from([1, 1, 1, 2, 3, 9]),
+    key=st.sampled_from([*[KEY] * 9, "other"]),
+    revision=st.sampled_from([*[1] * 7, 2, 3, 9]),
     domain=st.sampled_from(["", "birds"]),
     elapsed_us=st.sampled_from([0, 1_000, 2_000]),
     ranking=st.sampled_from([(0, 1, 2), (2, 0, 1), (1,)]),
@@ -54,8 +55,8 @@ calls = st.builds(
 )
 events = st.builds(
     Event,
-    event_id=st.integers(0, 40).map(str),
-    request_id=st.sampled_from("prstwx"),
+    event_id=st.integers(0, 20).map(str),
+    request_id=st.sampled_from("prstwyzx"),
     kind=st.sampled_from(["click", "click", "judgment", "judgment", "rating", "complaint", "impression"]),
     occurred_s=st.sampled_from([0, 1, 60, 299, 300, 301, 400]).map(START_S.__add__),
     late_s=st.sampled_from([0, 1, 100, 101, 200]),
@@ -139,7 +140,7 @@ class Reference:
                     event for event in first.values() if event.request_id == call.request_id and event.late_s <= window
                 ]
         order = {id(call): place for place, call in enumerate(self.logged)}
-        for user in "uv":
+        for user in {call.user_id for call in mine}:
             asked = sorted((c for c in mine if c.user_id == user), key=lambda call: (call.at_s, order[id(call)]))
             self._user([(call, told.get(call.request_id)) for call in asked])
 
@@ -185,14 +186,14 @@ class Reference:
 
 
 def cut(data: st.DataObject, rows: int) -> list[tuple[int, int]]:
-    """Up to four pieces, in order."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, rows), max_size=3)))
+    """Four to six pieces, in order; some may be empty."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, rows), min_size=3, max_size=5)))
     return list(zip([0, *cuts], [*cuts, rows], strict=True))
 
 
 @pytest.mark.parametrize("labels", list(Labels))
-@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
-@given(st.lists(calls, min_size=1, max_size=14), st.lists(events, min_size=4, max_size=30), st.data())
+@settings(max_examples=9, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@given(st.lists(calls, min_size=8, max_size=14), st.lists(events, min_size=14, max_size=28), st.data())
 def test_pieces_in_any_order_add_up_to_what_the_reference_says(
     labels: Labels, logged: list[Call], received: list[Event], data: st.DataObject
 ) -> None:
@@ -206,8 +207,10 @@ def test_pieces_in_any_order_add_up_to_what_the_reference_says(
         at_once = follow(folder, [(files, END)], labels)
         order = data.draw(st.permutations(files))
         pieces = [order[start:end] for start, end in cut(data, len(order))]
-        as_ofs = sorted(data.draw(st.lists(st.integers(END - 10, END), min_size=len(pieces), max_size=len(pieces))))
-        in_pieces = follow(folder, [*zip(pieces, as_ofs, strict=True), ([], END)], labels)
+        # Mostly the end, so that what is found late is not worked out again because its time has settled.
+        ends = st.sampled_from([END - 10, END - 4, *[END] * 6])
+        as_ofs = sorted(data.draw(st.lists(ends, min_size=len(pieces) - 1, max_size=len(pieces) - 1)))
+        in_pieces = follow(folder, zip(pieces, [*as_ofs, END], strict=True), labels)
         assert in_pieces.sums.nonzero() == at_once.sums.nonzero()
         assert in_pieces.left_out == at_once.left_out
         assert in_pieces.follower.exposure() == at_once.follower.exposure()

@@ -119,6 +119,16 @@ def test_a_late_click_adds_to_the_minute_of_its_call_and_one_after_the_window_do
     assert log.follower.left_out().feedback.duplicates == 1
 
 
+def test_of_one_event_id_what_was_received_first_holds_even_when_it_is_found_last(log: Log) -> None:
+    log.calls(Call("r", "u"), Call("s", "v", START_S + 60))
+    log.events(Event("1", "r", late_s=10, candidate_id="a"))
+    log.look()
+    log.events(Event("1", "s", candidate_id="a"))
+    assert said(log.look(), Quantity.CLICK_THROUGH) == [(0, -UNIT), (0, UNIT)]
+    log.events(Event("1", "r", late_s=20, candidate_id="a"))
+    assert log.look().changes.minute.size == 0
+
+
 def test_a_changed_judgment_is_a_difference_and_what_was_not_served_counts_for_the_ideal(log: Log) -> None:
     log.calls(Call("r", "u", candidates=("a", "b", "c"), ranking=(2, 0, 1), top_k=2))
     log.events(
