@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from ra_guard.alerts.board import State
 from ra_guard.alerts.delivery import Delivery
 from ra_guard.alerts.message import Links
 from ra_guard.client import ExperimentClient
-from ra_guard.config import Alerts, Settings
+from ra_guard.config import Alerts
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.definition.vocabulary import Route
 from ra_guard.logs.durable import appearing
@@ -102,7 +101,15 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
             offer=delivery.offer,
             keep=standing.keep,
             beside=beside,
-            reporter=Reporter(settings, delivery.offer, beside, links, failures.report),
+            reporter=Reporter(
+                settings.reports_dir / key,
+                f"the logs under {settings.objects_url}",
+                hour_utc=settings.watch.report_hour,
+                offer=delivery.offer,
+                beside=beside,
+                links=links,
+                report=failures.report,
+            ),
             links=links,
             report=failures.report,
         )
@@ -139,10 +146,6 @@ def main() -> int:
     watch_supervisor(stop.set)
     os.nice(NICENESS)
     print(READY, flush=True)
-    return _served(orders, stop)
-
-
-def _served(orders: WatchOrders, stop: threading.Event) -> int:
     try:
         serve(orders, configure_logging(orders.settings.log.level, process="watch"), stop)
     except RaGuardError as error:

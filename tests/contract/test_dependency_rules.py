@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,20 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file, parsed once for all rules."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Dotted names that a file imports anywhere, ``from a import b`` as both ``a`` and ``a.b``."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -51,10 +63,11 @@ def importers_of(package: str) -> set[str]:
         ("tritonclient", ("ra_guard.serving.triton",)),
         ("obstore", ("ra_guard.logs.objects",)),
         ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
-        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged")),
+        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged", "ra_guard.evidence.join")),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
+        ("apprise", ("ra_guard.alerts.receivers",)),
         ("matplotlib", ("ra_guard.reports.drawing", "ra_guard.reports.plots")),
         (
             "ra_guard.serve",
@@ -62,7 +75,9 @@ def importers_of(package: str) -> set[str]:
         ),
         ("ra_guard.control", ("ra_guard.cli.control",)),
         ("ra_guard.serving.triton", ("ra_guard.assembly", "ra_guard.cli")),
+        ("ra_guard.simulation", ("ra_guard.simulation", "ra_guard.cli")),
         ("ra_guard.cli", ("ra_guard.cli",)),
+        ("ra_guard.launch", ("ra_guard.launch", "ra_guard.cli")),
         ("ra_guard.assembly", ("ra_guard.worker",)),
         ("ra_guard.rpc", ("ra_guard.rpc", "ra_guard.assembly", "ra_guard.control", "ra_guard.cli")),
     ],
@@ -94,6 +109,22 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.serving", "ra_guard.logs"),
         ("ra_guard.gallery", "ra_guard.logs"),
         ("ra_guard.evaluation", "ra_guard.logs"),
+        ("ra_guard.serving", "ra_guard.simulation"),
+        ("ra_guard.rpc", "ra_guard.simulation"),
+        ("ra_guard.experiments", "ra_guard.alerts"),
+        ("ra_guard.alerts", "ra_guard.serving"),
+        ("ra_guard.alerts", "ra_guard.rpc"),
+        ("ra_guard.alerts", "ra_guard.config"),
+        ("ra_guard.experiments", "ra_guard.launch"),
+        ("ra_guard.launch", "ra_guard.rpc"),
+        ("ra_guard.launch", "ra_guard.serving"),
+        ("ra_guard.logs", "ra_guard.evidence"),
+        ("ra_guard.evidence", "ra_guard.reports"),
+        ("ra_guard.evidence", "ra_guard.experiments.monitor"),
+        ("ra_guard.evidence.sums", "ra_guard.logs"),
+        ("ra_guard.evidence.window", "ra_guard.logs"),
+        ("ra_guard.evidence.window", "ra_guard.experiments"),
+        ("ra_guard.experiments.monitor", "ra_guard.logs"),
         ("ra_guard.reports", "ra_guard.rpc"),
         ("ra_guard.reports", "ra_guard.serving"),
         ("ra_guard.reports", "ra_guard.gallery"),
@@ -105,7 +136,7 @@ def test_some_never_meet(one: str, other: str) -> None:
 
 
 def test_statistics_are_numbers_in_and_numbers_out() -> None:
-    allowed = {"collections", "dataclasses", "enum", "math", "numpy", "ra_guard", "scipy", "typing"}
+    allowed = {"collections", "dataclasses", "enum", "functools", "math", "numpy", "ra_guard", "scipy", "typing"}
     files = [path for path in FILES if is_within(name_of(path), "ra_guard.stats")]
     assert files
     for path in files:
@@ -115,11 +146,52 @@ def test_statistics_are_numbers_in_and_numbers_out() -> None:
         assert all(is_within(name, "ra_guard.stats") or is_within(name, "ra_guard.errors") for name in own), path
 
 
+def test_what_is_told_is_decided_without_clock_thread_or_network() -> None:
+    allowed = {
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "itertools",
+        "math",
+        "pathlib",
+        "pydantic",
+        "re",
+        "typing",
+    }
+    for name in ("board", "message", "notices", "wording"):
+        path = PACKAGE / "alerts" / f"{name}.py"
+        assert {each.split(".")[0] for each in imports(path)} <= allowed | {"ra_guard"}, path
+        assert not re.search(r"\bnow\(|\bimport apprise", path.read_text(encoding="utf-8")), path
+
+
+def test_monitoring_is_evidence_in_and_outcomes_out() -> None:
+    """No clock, no thread, no file, no store: the watch and a simulation must come to the same."""
+    strangers = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time"}
+    allowed = (
+        "ra_guard.errors",
+        "ra_guard.evidence",
+        "ra_guard.stats",
+        "ra_guard.experiments.allocation",
+        "ra_guard.experiments.definition",
+        "ra_guard.experiments.model",
+        "ra_guard.experiments.monitor",
+    )
+    files = [path for path in FILES if is_within(name_of(path), "ra_guard.experiments.monitor")]
+    assert files
+    for path in files:
+        names = set(imports(path))
+        assert not {name.split(".")[0] for name in names} & strangers, path
+        own = {name for name in names if is_within(name, "ra_guard")}
+        assert all(any(is_within(name, each) for each in allowed) for name in own), path
+        assert not re.search(r"\b(now|today|utcnow)\(\)|\bnow\(UTC", path.read_text(encoding="utf-8")), path
+
+
 def environment_readers() -> set[str]:
     """Files that name ``os.environ`` or ``os.getenv``, other than to hand the whole environment on."""
     found = set()
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.Attribute) or node.attr not in {"environ", "getenv", "environb"}:
                 continue
             if isinstance(node.value, ast.Name) and node.value.id == "os":
@@ -136,10 +208,10 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
     printing = {
         name_of(path)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper"}
+    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper", "ra_guard.watcher"}
     assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed
 
 

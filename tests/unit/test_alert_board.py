@@ -37,7 +37,7 @@ def test_an_alert_is_told_once_while_it_lasts() -> None:
 def test_a_recovery_says_how_long_it_lasted_and_the_value_now() -> None:
     _, told = play("xxxxxxx" + "." * (QUIET_MINUTES + 1))
     assert kinds(told) == [(0, Kind.FIRED), (7 + QUIET_MINUTES, Kind.RECOVERED)]
-    assert "it lasted 7 min, and is now 2 %" in told[1][1].summary
+    assert "above 2 % after 7 min: now 2.00 %" in told[1][1].summary
 
 
 def test_an_alert_that_comes_and_goes_is_told_once_and_recovers_once() -> None:
@@ -98,6 +98,14 @@ def test_only_what_stands_can_be_acknowledged() -> None:
     state, _ = play("x")
     with pytest.raises(NoSuchAlert, match=r"'error-rate'.*error_rate-critical"):
         state.acknowledge("error-rate", "ana", at(1))
+
+
+def test_who_took_up_an_earlier_alert_has_not_taken_up_this_one() -> None:
+    state, _ = play("x" + "." * (QUIET_MINUTES + 1) + "x")
+    fired_again = QUIET_MINUTES + 2
+    with pytest.raises(NoSuchAlert, match="wanted one that stood then: none"):
+        state.acknowledge("error_rate-critical", "ana", at(fired_again - 1))
+    assert state.acknowledge("error_rate-critical", "ana", at(fired_again)).standing[0].acknowledged
 
 
 def test_every_alert_of_the_template_has_a_name_of_its_own() -> None:

@@ -114,6 +114,24 @@ def test_addresses_bracket_ipv6() -> None:
     assert (address_of("127.0.0.1", 1), address_of("::1", 1)) == ("127.0.0.1:1", "[::1]:1")
 
 
+def test_addresses_of_people_are_a_list_in_a_file_and_words_in_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[alerts]\nslack = ["slack://a/b/c", "json://d"]\n')
+    expected = ("slack://a/b/c", "json://d")
+    assert load(file, environ={}).alerts.slack == expected
+    assert load(environ={"RA_GUARD_ALERTS__SLACK": " ".join(expected)}).alerts.slack == expected
+    assert "slack://a" not in repr(load(file, environ={})), "an address holds a token"
+
+
+@pytest.mark.parametrize("text", ['"hidden"', '["no url hidden"]', "{ at = 'hidden' }", '["json://ok", "hidden"]'])
+def test_a_wrong_address_is_named_and_not_shown(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[alerts]\nemail = {text}\n")
+    with pytest.raises(ConfigError, match=r"alerts\.email") as refused:
+        load(file, environ={})
+    assert "hidden" not in str(refused.value)
+
+
 def test_no_error_tells_a_secret() -> None:
     secret = {
         "RA_GUARD_CONTROL__TOKEN": "hidden",

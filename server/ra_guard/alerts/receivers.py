@@ -53,7 +53,7 @@ class Receiver:
         """Sends a message; returns why it was not taken, or `DELIVERED`.
 
         A send that has not ended in time keeps its thread, and no second one is started beside it: the next call
-        waits for it first. So a receiver that never answers costs one thread, however often it is tried.
+        waits for it first, as long again. So a receiver that never answers costs one thread, however often it is tried.
         """
         if (before := self._under_way) is not None:
             if wait([before.why], within_s).not_done:
@@ -136,9 +136,7 @@ def _opened(address: str) -> "apprise.Apprise":
     """
     import apprise
 
-    log = logging.getLogger("apprise")
-    log.addHandler(logging.NullHandler())
-    log.propagate = False
+    _silence(logging.getLogger("apprise"))
     asset = apprise.AppriseAsset(
         service_timeout=0,
         async_mode=False,
@@ -150,6 +148,14 @@ def _opened(address: str) -> "apprise.Apprise":
     service = apprise.Apprise(asset=asset)
     service.add([address])
     return service
+
+
+def _silence(log: logging.Logger) -> None:
+    """Keeps it from every handler but the one that `notify` hangs on it; below WARNING it names whole addresses."""
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 def _colour(message: Message) -> "apprise.NotifyType":

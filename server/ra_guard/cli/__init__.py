@@ -24,6 +24,7 @@ app.command("ra_guard.cli.experiment:app", name="experiment", help="Define an ex
 app.command("ra_guard.cli.log:app", name="log", help="Ship, export, count and verify what was logged.")
 app.command("ra_guard.cli.alerts:app", name="alerts", help="Try the ways by which people are told.")
 app.command("ra_guard.cli.evaluate:app", name="evaluate", help="Metrics of rankings against judgments.")
+app.command("ra_guard.cli.simulate:app", name="simulate", help="Play a whole experiment with a clock of its own.")
 app.command("ra_guard.cli.stats:app", name="stats", help="Boundaries of planned looks, sample size, sample ratio.")
 
 FAILED = 1

@@ -102,7 +102,8 @@ def _between_looks(assessment: Assessment) -> str:
 
 
 def _minute(assessment: Assessment) -> str:
-    return datetime.fromtimestamp(60 * assessment.tick.as_of, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    """The end of the last minute that is known."""
+    return datetime.fromtimestamp(60 * (assessment.tick.as_of + 1), UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _number(value: float | None) -> float | None:

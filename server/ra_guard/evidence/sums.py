@@ -1,4 +1,4 @@
-"""Both arms as sums that are kept up to date: for each user, and over the users' values.
+"""Both arms as sums that are kept up to date: of calls, for each user, and over the users' values.
 
 A batch touches few users. Of those the old value is taken out of its arm's sums and the new one put in, so a batch
 costs what it is, and what the sums come to costs nothing. Values are rounded to multiples of 2**-40 and summed as
@@ -26,8 +26,8 @@ Whole = npt.NDArray[np.int64]
 WIDTH: Final = 8
 _CALLS: Final = WIDTH - 1
 _SCALE: Final = 1 << 40
-_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, np.inf, np.inf, np.inf])
-"""That a user's value can be, by cell."""
+_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, np.inf, np.inf, np.inf]) * UNIT + 1
+"""That a user's value can be, by cell, in billionths; 1 for the rounding of totals."""
 _IS_PER_USER: Final = np.array([cell in set(PER_USER) for cell in range(WIDTH)])
 
 _QUANTILE: Final = 0.95
@@ -72,12 +72,19 @@ class Rows:
         """No rows."""
         return cls(np.empty((5, 0), dtype=np.int64), np.empty((4, 0), dtype=np.int64))
 
+    def __len__(self) -> int:
+        return int(self.calls.shape[1] + self.changes.shape[1])
+
     def after(self, minute: int) -> Self:
         """Those of later minutes."""
+        if not len(self):
+            return self
         return type(self)(self.calls[:, self.calls[0] > minute], self.changes[:, self.changes[0] > minute])
 
     def up_to(self, minute: int) -> Self:
         """The others."""
+        if not len(self):
+            return self
         return type(self)(self.calls[:, self.calls[0] <= minute], self.changes[:, self.changes[0] <= minute])
 
     def taken_back(self) -> Self:
@@ -87,8 +94,37 @@ class Rows:
         changes[2:] *= -1
         return type(self)(calls, changes)
 
-    def __len__(self) -> int:
-        return int(self.calls.shape[1] + self.changes.shape[1])
+
+class CallSums:
+    """What needs no users: the calls of both arms, their errors and their times to answer."""
+
+    def __init__(self) -> None:
+        self._errors: Whole = np.zeros(2, dtype=np.int64)
+        self._latency: Whole = np.zeros((2, BUCKETS), dtype=np.int64)
+
+    def add(self, calls: Whole) -> None:
+        """Add the calls of some rows."""
+        _, row, bucket, error, weight = calls
+        arm = row & 1
+        np.add.at(self._errors, arm, error * weight)
+        np.add.at(self._latency.reshape(-1), arm * BUCKETS + bucket, weight)
+
+    def arm(self, arm: int) -> "ArmCalls":
+        """What they come to: 0 for control, 1 for treatment."""
+        latency = self._latency[arm].copy()
+        latency.flags.writeable = False
+        calls, errors = int(latency.sum()), int(self._errors[arm])
+        return ArmCalls(calls, errors, latency, not 0 <= errors <= calls or bool(latency.min() < 0))
+
+
+@dataclass(frozen=True)
+class ArmCalls:
+    """The part of `ArmStatistics` that needs no users."""
+
+    calls: int
+    errors: int
+    latency: Whole
+    has_broken_calls: bool
 
 
 class Sums:
@@ -103,8 +139,7 @@ class Sums:
         self._sum = [0] * (2 * WIDTH)
         self._squares = [0] * (2 * WIDTH)
         self._broken = [0] * (2 * WIDTH)
-        self._latency: Whole = np.zeros(2 * BUCKETS, dtype=np.int64)
-        self._errors: Whole = np.zeros(2, dtype=np.int64)
+        self._calls = CallSums()
         # By arm and step edge, over users: calls at or below it, their squares, and their products with all calls.
         self._clusters: Whole = np.zeros((2, 3, _STEPS), dtype=np.int64)
 
@@ -113,16 +148,22 @@ class Sums:
         if not len(rows):
             return
         self._grow(rows)
+        self._calls.add(rows.calls)
         self._add_times(rows.calls)
         called = rows.calls[1] * WIDTH + _CALLS
         cells = np.concatenate([rows.changes[1], called])
-        touched = np.unique(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
+        # A first call brings a user among those whose complaints and discoveries count, if only as none.
+        touched = _distinct(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
         before = self._values(touched)
         np.add.at(self._count, cells, np.concatenate([rows.changes[2], rows.calls[4]]))
         np.add.at(self._total, rows.changes[1], rows.changes[3])
         after = self._values(touched)
-        places = (touched % (2 * WIDTH)).tolist()
-        for place, (had, old, was_broken), (has, new, is_broken) in zip(places, before, after, strict=True):
+        # Most cells are as they were: a user without a complaint still has none.
+        changed = (before != after).any(axis=0)
+        places = (touched[changed] % (2 * WIDTH)).tolist()
+        for place, had, old, was_broken, has, new, is_broken in zip(
+            places, *before[:, changed].tolist(), *after[:, changed].tolist(), strict=True
+        ):
             self._users[place] += has - had
             self._sum[place] += new - old
             self._squares[place] += new * new - old * old
@@ -134,16 +175,14 @@ class Sums:
 
     def _arm(self, arm: int) -> ArmStatistics:
         at = arm * WIDTH
+        calls, users = self._calls.arm(arm), self._users[at + _CALLS]
         broken = frozenset(quantity for quantity in Quantity if self._broken[at + quantity])
-        latency = self._latency[arm * BUCKETS : (arm + 1) * BUCKETS].copy()
-        latency.flags.writeable = False
-        users, calls, errors = self._users[at + _CALLS], self._sum[at + _CALLS], int(self._errors[arm])
-        is_broken = bool(self._broken[at + _CALLS]) or not 0 <= errors <= calls or bool(latency.min() < 0)
+        is_broken = calls.has_broken_calls or self._broken[at + _CALLS] > 0
         return ArmStatistics(
             users=users,
-            calls=calls,
-            errors=errors,
-            latency=latency,
+            calls=calls.calls,
+            errors=calls.errors,
+            latency=calls.latency,
             latency_design_effect=1.0 if is_broken else self._design_effect(arm, users),
             means=Means(
                 {
@@ -165,39 +204,40 @@ class Sums:
             self._total = np.concatenate([self._total, np.zeros(more * WIDTH, dtype=np.int64)])
             self._steps = np.concatenate([self._steps, np.zeros((more, _STEPS), dtype=np.int32)])
 
-    def _values(self, cells: Whole) -> Iterator[tuple[bool, int, bool]]:
-        """Of each cell: whether its user has a value, the value in `_SCALE`, and whether it cannot be true.
+    def _values(self, cells: Whole) -> Whole:
+        """Of each cell: whether its user has a value, the value in `_SCALE`, and whether it cannot be true. (3, n).
 
         Calls are worth their number. What has no user's count behind it is worth nothing.
         """
         kind = cells % WIDTH
         own, total = self._count[cells], self._total[cells]
-        count = np.where(_IS_PER_USER[kind], np.minimum(self._count[cells | _CALLS], 1), own)
+        is_per_user = _IS_PER_USER[kind]
+        count = np.where(is_per_user, self._count[cells | _CALLS] > 0, own)
         has = count > 0
-        value = np.where(has, total, 0) / np.where(has, count, 1)
+        value = total / np.maximum(count, 1)
         # Totals are rounded to billionths, one for each request.
-        limit = _LARGEST[kind] * UNIT + 1
-        broken = (total < 0) | (value > limit) | (~_IS_PER_USER[kind] & ((own < 0) | (~has & (total != 0))))
-        scaled = np.rint(value * (_SCALE / UNIT)).astype(np.int64)
-        scaled = np.where(kind == _CALLS, np.where(has, own, 0), scaled)
-        return zip(has.tolist(), scaled.tolist(), broken.tolist(), strict=True)
+        broken = (total < 0) | (value > _LARGEST[kind]) | (~is_per_user & ((own < 0) | (~has & (total != 0))))
+        scaled = np.rint(value * (has * (_SCALE / UNIT)))
+        return np.stack([has, np.where(kind == _CALLS, own * has, scaled), broken], dtype=np.int64, casting="unsafe")
 
     def _add_times(self, calls: Whole) -> None:
-        _, row, bucket, error, weight = calls
-        arm = row % 2
-        np.add.at(self._errors, arm, error * weight)
-        np.add.at(self._latency, arm * BUCKETS + bucket, weight)
+        """Keep the calls of each user by step, and what they come to over users."""
+        _, row, bucket, _, weight = calls
         step = np.clip(bucket // _STEP_BUCKETS - _FIRST_STEP, 0, _STEPS - 1)
-        users = np.unique(row)
+        users = _distinct(row)
         before = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
         np.add.at(self._steps, (row, step), (weight * (bucket > 0)).astype(np.int32))
         after = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
-        for arm_now in (0, 1):
-            mine = users % 2 == arm_now
-            new, old = after[mine], before[mine]
-            self._clusters[arm_now, 0] += (new - old).sum(axis=0)
-            self._clusters[arm_now, 1] += (new * new - old * old).sum(axis=0)
-            self._clusters[arm_now, 2] += (new * new[:, -1:] - old * old[:, -1:]).sum(axis=0)
+        grown = np.concatenate(
+            [
+                after - before,
+                after * after - before * before,
+                after * after[:, -1:] - before * before[:, -1:],
+            ],
+            axis=1,
+        )
+        in_treatment = users & 1
+        self._clusters += (np.stack([1 - in_treatment, in_treatment]) @ grown).reshape(2, 3, _STEPS)
 
     def _design_effect(self, arm: int, users: int) -> float:
         """By how much users widen the share of calls at or below P95, from the edge whose share is nearest to it.
@@ -216,6 +256,14 @@ class Sums:
             return max(1.0, calls_squared / calls)
         residual = squares[edge] - 2 * share * products[edge] + share**2 * calls_squared
         return float(max(1.0, residual * users / (users - 1) / (calls * share * (1 - share))))
+
+
+def _distinct(numbers: Whole) -> Whole:
+    """In ascending order, as `numpy.unique` has them, which is slower on the few of a minute."""
+    ascending = np.sort(numbers)
+    is_first = np.ones(ascending.size, dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
+    return ascending[is_first]
 
 
 class Means(Mapping[Quantity, Moments]):

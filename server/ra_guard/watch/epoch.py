@@ -13,6 +13,7 @@ from ra_guard.evidence.contrast import Contrast, Evidence, Exposure, Vitals
 from ra_guard.evidence.tally import Batch, joined, nothing, of_domain, split
 from ra_guard.evidence.window import Window
 from ra_guard.experiments.definition import Definition
+from ra_guard.experiments.definition.measures import Alarm
 from ra_guard.experiments.model import Experiment
 from ra_guard.experiments.monitor.monitor import Monitor
 from ra_guard.experiments.monitor.outcomes import Assessment, Tick
@@ -117,5 +118,5 @@ class Epoch:
             self._monitor.redefine(experiment.definition)
 
 
-def _alarms(definition: Definition) -> Sequence[object]:
+def _alarms(definition: Definition) -> Sequence[Alarm]:
     return [*definition.triggers, *definition.alerts]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ra_guard.errors import Code, RaGuardError
@@ -34,14 +34,14 @@ class Replayed:
 
 @contextmanager
 def replayed(seen: Seen, logs: Logs, now: datetime, lag: timedelta) -> Iterator[Replayed]:
-    """Plays an epoch from its first user to the last complete minute. Raises NothingYet, and what `Logs.look` raises."""
+    """Plays an epoch from its first user to the last complete minute. Raises NothingYet, and as `Logs.look` does."""
     launched, as_of = seen.launched_at, minute_of(now - lag) - 1
     try:
         if launched is None or minute_of(launched) > as_of:
+            found = "with nobody enrolled" if launched is None else f"launched at {launched:%H:%M:%S} UTC"
             raise NothingYet(
-                f"found epoch {seen.experiment.epoch} of {seen.experiment.key} "
-                f"{'with nobody enrolled' if launched is None else f'launched at {launched:%H:%M:%S}'}, wanted a complete "
-                f"minute of evidence, {lag.total_seconds():g} s after it ended; ramp it to its first stage, and wait"
+                f"found epoch {seen.experiment.epoch} of {seen.experiment.key} {found}, wanted a minute that ended "
+                f"{lag.total_seconds():g} s ago; ramp it to its first stage, and wait"
             )
         news, epoch = logs.look(as_of, now), Epoch(seen)
         epoch.play(seen, news.batch, news.exposure, as_of)
@@ -53,7 +53,7 @@ def replayed(seen: Seen, logs: Logs, now: datetime, lag: timedelta) -> Iterator[
 def content_of(seen: Seen, epoch: Epoch, logs: Logs, source: str) -> Content:
     """All that a report is made from."""
     experiment, assessment, looks = seen.experiment, epoch.assess(), seen.looks()
-    names = logs.follower.domains
+    names, left_out = logs.follower.domains, logs.left_out()
     return Content(
         definition=experiment.definition,
         epoch=experiment.epoch,
@@ -62,7 +62,7 @@ def content_of(seen: Seen, epoch: Epoch, logs: Logs, source: str) -> Content:
         launched_at=seen.launched_at,
         as_of=moment_of(epoch.as_of),
         assessment=assessment,
-        evidence=epoch.evidence(),
+        evidence=replace(epoch.evidence(), late=left_out.late, not_relevant=left_out.not_relevant),
         decision=decide(experiment.definition, looks, assessment),
         looks=looks,
         hours=epoch.hours(),

@@ -53,25 +53,28 @@ def parse_definition(text: str) -> Definition:
     try:
         return Definition.of(table, text)
     except ValidationError as refused:
-        raise _explained(refused.errors()) from None
+        raise explained(refused.errors(), "the definition") from None
 
 
-def _explained(mistakes: Sequence[ErrorDetails]) -> ExperimentError:
-    """The first mistake in words; a misspelt word first, since it is often why another one is missing."""
-    return _in_words(min(mistakes, key=lambda mistake: not isinstance(_cause(mistake), UnknownWord)))
+def explained(mistakes: Sequence[ErrorDetails], whole: str) -> ExperimentError:
+    """The first mistake in words; a misspelt word first, since it is often why another one is missing.
+
+    ``whole`` is what the tables belong to: "the definition".
+    """
+    return _in_words(min(mistakes, key=lambda mistake: not isinstance(_cause(mistake), UnknownWord)), whole)
 
 
-def _in_words(mistake: ErrorDetails) -> ExperimentError:
+def _in_words(mistake: ErrorDetails, whole: str) -> ExperimentError:
     cause, place, value = _cause(mistake), _place(mistake["loc"]), mistake.get("input")
     match mistake["type"]:
         case _ if isinstance(cause, UnknownWord):
-            where = place or "the definition"
+            where = place or whole
             return UnknownOption(found=f"{cause.found} in {where}", wanted=cause.wanted, cure=cause.cure)
         case _ if cause is not None:
             kind = BadKey if place == "key" else BadDefinition
             return kind(found=f"{place}: {cause.found}" if place else cause.found, wanted=cause.wanted, cure=cause.cure)
         case "missing":
-            where, word = _place(mistake["loc"][:-1]) or "the definition", mistake["loc"][-1]
+            where, word = _place(mistake["loc"][:-1]) or whole, mistake["loc"][-1]
             return BadDefinition(found=f"no {word} in {where}", wanted=f"a value for {word}", cure="add it")
         case "enum" | "literal_error":
             allowed = re.findall(r"'([^']*)'", mistake["ctx"]["expected"])
@@ -81,7 +84,7 @@ def _in_words(mistake: ErrorDetails) -> ExperimentError:
                 cure=spelling(str(value), allowed),
             )
     wanted = mistake["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return BadDefinition(found=f"{place} = {value!r}", wanted=wanted, cure="correct it in the definition")
+    return BadDefinition(found=f"{place} = {value!r}", wanted=wanted, cure=f"correct it in {whole}")
 
 
 def _cause(mistake: ErrorDetails) -> Mistake | None:

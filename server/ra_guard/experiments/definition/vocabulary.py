@@ -128,6 +128,7 @@ class Finding(StrEnum):
     GUARDRAILS_HEALTHY = "guardrails_healthy"
     """Every guardrail holds. One that cannot be told does not."""
     GUARDRAIL_VIOLATED = "guardrail_violated"
+    """One fails whose action is to roll back or to investigate. One that is to be analysed makes the decision wait."""
     SUCCESS = "success"
     """The success rule of the primary metric holds at a planned look."""
     PARTIAL_SUCCESS = "partial_success"

@@ -10,19 +10,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from ra_guard.evidence.contrast import ArmStatistics, Contrast
-from ra_guard.evidence.tally import Quantity
+from ra_guard.evidence.contrast import Contrast
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.vocabulary import Spending
 from ra_guard.experiments.monitor.outcomes import Look
-from ra_guard.stats.effects import Arm, difference, mean_of
-from ra_guard.stats.moments import Moments
+from ra_guard.experiments.monitor.primary import alpha_of, in_points
+from ra_guard.stats.effects import difference
 from ra_guard.stats.outcome import Insufficient, Sides
 from ra_guard.stats.sequential import CLOSEST_LOOKS, Bounds, Family, bounds
 
 DAY_S: Final = 86_400
-POINTS: Final = 100.0
-"""Points of nDCG in 1.0."""
 _FAMILIES: Final = {Spending.OBRIEN_FLEMING: Family.OBRIEN_FLEMING}
 _STEP: Final = 2 * CLOSEST_LOOKS
 """The least share by which information grows from look to look in the boundaries."""
@@ -48,7 +45,7 @@ def planned_days(definition: Definition) -> tuple[int, ...]:
 
 def take(definition: Definition, day: int, at_unix_s: int, contrast: Contrast) -> Look | Insufficient:
     """What the look of ``day`` sees of the primary metric, over the epoch so far. Insufficient where there is none."""
-    control, treatment = _users(contrast.control), _users(contrast.treatment)
+    control, treatment = in_points(contrast.control), in_points(contrast.treatment)
     found = difference(control, treatment, alpha=alpha_of(definition))
     if isinstance(control, Insufficient):
         return control
@@ -62,8 +59,8 @@ def take(definition: Definition, day: int, at_unix_s: int, contrast: Contrast) -
         at_unix_s=at_unix_s,
         control_users=control.n,
         treatment_users=treatment.n,
-        estimate=POINTS * found.estimate,
-        standard_error=POINTS * math.sqrt(control.squared_error + treatment.squared_error),
+        estimate=found.estimate,
+        standard_error=math.sqrt(control.squared_error + treatment.squared_error),
         information=information,
         is_last=information >= 1 or day >= definition.analysis.end_day,
     )
@@ -97,17 +94,8 @@ def in_order(looks: Sequence[Look]) -> tuple[Look, ...]:
     return tuple(counted)
 
 
-def alpha_of(definition: Definition) -> float:
-    """The probability of a false finding over all looks together."""
-    return (100 - definition.metrics.primary.confidence_percent) / 100
-
-
 def _spends_the_rest(look: Look) -> bool:
     return look.is_last or look.information >= 1
-
-
-def _users(arm: ArmStatistics) -> Arm:
-    return mean_of(arm.means.get(Quantity.NDCG, Moments.empty(1)))
 
 
 @lru_cache(maxsize=64)

@@ -11,16 +11,17 @@ from typing import Final
 
 from ra_guard.errors import Code, RaGuardError
 from ra_guard.evidence.contrast import Contrast, Evidence, Exposure, Vitals
+from ra_guard.evidence.sums import Rows
 from ra_guard.evidence.tally import Batch
 from ra_guard.evidence.window import Enrolment, MinuteWentBack, Recent, Window
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import MEASURES, Alarm, Counted, Metric, Requirement
 from ra_guard.experiments.definition.safety import Guardrail
 from ra_guard.experiments.definition.vocabulary import Action
-from ra_guard.experiments.monitor.outcomes import Assessment, Judged, Tick, Verdict, Watched
+from ra_guard.experiments.monitor.outcomes import Assessment, Judged, Reading, Tick, Verdict, Watched
 from ra_guard.experiments.monitor.power import power_percent
 from ra_guard.experiments.monitor.primary import alpha_of, primary_effect
-from ra_guard.experiments.monitor.question import Question
+from ra_guard.experiments.monitor.question import Question, What
 from ra_guard.experiments.monitor.reading import Beside, answer
 from ra_guard.experiments.monitor.shared_cause import has_shared_cause
 from ra_guard.experiments.monitor.trigger import Memory, crossed_by
@@ -97,12 +98,15 @@ class Monitor:
         guardrails = self._judged_guardrails(asked, beside)
         if self._asks_for_guardrails:
             beside = replace(beside, guardrails_unhealthy=_unhealthy(guardrails))
+        readings: dict[What, Reading] = {}
         tick = Tick(
             as_of=as_of,
-            triggers=tuple(self._watched(watch, as_of, beside) for watch in self._triggers),
+            triggers=tuple(self._watched(watch, as_of, beside, readings) for watch in self._triggers),
             guardrails=tuple(each for each, of in zip(guardrails, asked, strict=True) if of.rolls_back),
-            alerts=tuple(self._watched(watch, as_of, beside) for watch in self._alerts),
+            alerts=tuple(self._watched(watch, as_of, beside, readings) for watch in self._alerts),
         )
+        for recent in self._recent.values():
+            recent.keep_up(as_of)
         self._moment = _Moment(as_of, exposure, vitals, tick)
         return tick
 
@@ -156,11 +160,12 @@ class Monitor:
 
     def _settle(self) -> None:
         for batch in self._added:
-            self._enrolment.add(batch)
-            self._epoch.add(batch)
-            self._stage.add(batch)
+            rows = Rows.of(batch)
+            self._enrolment.add_rows(rows)
+            self._epoch.add_rows(rows)
+            self._stage.add_rows(rows)
             for recent in self._recent.values():
-                recent.add(batch)
+                recent.add_rows(rows)
         self._added.clear()
 
     def _beside(self, vitals: Vitals | None) -> Beside:
@@ -189,15 +194,22 @@ class Monitor:
         left = iter(others)
         return tuple(each.judged(epoch, counted) if each.counts_guardrails else next(left) for each in guardrails)
 
-    def _watched(self, watch: "_Watch", as_of: int, beside: Beside) -> Watched:
+    def _watched(self, watch: "_Watch", as_of: int, beside: Beside, readings: dict[What, Reading]) -> Watched:
         question, contrast = watch.question, self._epoch.contrast()
         if question.over_minutes is not None and MEASURES[question.metric].counted is not Counted.NOTHING:
             contrast = self._recent[question.over_minutes].contrast(as_of)
         if question.over_minutes is not None and question.metric is Metric.CRITICAL_ERRORS:
             beside = replace(beside, critical_errors=self._recent_critical_errors(as_of, question.over_minutes))
-        reading = answer(question, contrast, beside)
+        reading = readings.get(question.what)
+        if reading is None:
+            reading = readings[question.what] = answer(question, contrast, beside)
         crossed = crossed_by(question, reading)
         watch.memory = watch.memory.at(as_of, crossed=crossed)
+        # A fault that lasts becomes control's own past, so what was shared stays so while the run of crossings lasts.
+        watch.is_shared = watch.memory.minutes_crossed > 0 and (
+            watch.is_shared
+            or (crossed is True and has_shared_cause(question, contrast, self._epoch.contrast(), beside))
+        )
         return Watched(
             alarm=watch.definition,
             reading=reading,
@@ -205,7 +217,7 @@ class Monitor:
             minutes_crossed=watch.memory.minutes_crossed,
             coverage=watch.memory.coverage,
             is_firing=watch.memory.is_firing,
-            has_shared_cause=bool(crossed) and has_shared_cause(question, contrast, self._epoch.contrast(), beside),
+            has_shared_cause=watch.is_shared,
         )
 
     def _remember_critical_errors(self, as_of: int, vitals: Vitals | None) -> None:
@@ -245,6 +257,7 @@ class _Watch:
         self.alarm = _asked(alarm)
         self.question = Question.of(alarm)
         self.memory = memory or Memory.of(alarm)
+        self.is_shared = False
 
 
 class _Requirement:

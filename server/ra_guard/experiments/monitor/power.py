@@ -14,13 +14,12 @@ from ra_guard.evidence.contrast import Contrast
 from ra_guard.evidence.tally import Quantity
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.vocabulary import SuccessRule
-from ra_guard.stats.moments import Moments
+from ra_guard.experiments.monitor.primary import NOBODY, POINTS
 
 LEAST_USERS: Final = 100
 """In each arm with a value, before their spread is believed."""
 LEAST_ENROLLED: Final = 30
 """In each arm, since the ramp came to its stage, before their rate is."""
-_POINTS: Final = 100.0
 
 
 def power_percent(
@@ -40,10 +39,10 @@ def power_percent(
     arms = (epoch.control, epoch.treatment)
     if any(Quantity.NDCG in arm.broken or arm.has_broken_calls for arm in arms):
         return "evidence that cannot be true"
-    moments = tuple(arm.means.get(Quantity.NDCG, Moments.empty(1)) for arm in arms)
+    moments = tuple(arm.means.get(Quantity.NDCG, NOBODY) for arm in arms)
     if min(each.n for each in moments) < LEAST_USERS:
         return f"{moments[0].n} and {moments[1].n} users with nDCG, wanted {LEAST_USERS} or more in each arm"
-    deviations = tuple(each.variance(0) * _POINTS**2 for each in moments)
+    deviations = tuple(each.variance(0) * POINTS**2 for each in moments)
     if not any(deviations):
         return "nDCG is the same for all users"
     growth = [1.0, 1.0]

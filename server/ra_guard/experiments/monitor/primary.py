@@ -11,6 +11,8 @@ from ra_guard.stats.moments import Moments
 from ra_guard.stats.outcome import Effect, Insufficient, Lack
 
 POINTS: Final = 100.0
+NOBODY: Final = Moments.empty(1)
+"""Of an arm in which no user has a value."""
 
 
 def primary_effect(definition: Definition, contrast: Contrast) -> Effect | Insufficient:
@@ -32,7 +34,7 @@ def in_points(arm: ArmStatistics) -> Arm:
     """The arm's mean nDCG times 100."""
     if Quantity.NDCG in arm.broken:
         return Insufficient(Lack.TOO_FEW, "an nDCG that cannot be true", "corrections that fit what they correct")
-    estimate = mean_of(arm.means.get(Quantity.NDCG, Moments.empty(1)))
+    estimate = mean_of(arm.means.get(Quantity.NDCG, NOBODY))
     if isinstance(estimate, Insufficient):
         return estimate
     return ArmEstimate(estimate.value * POINTS, estimate.variance * POINTS**2, estimate.n)

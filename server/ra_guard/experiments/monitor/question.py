@@ -6,6 +6,7 @@ A definition is read once and asked every minute; a question holds what would ot
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 from ra_guard.experiments.definition.measures import (
@@ -28,6 +29,9 @@ _HOLDS: Final[dict[Comparison, Callable[[float, float], bool]]] = {
     Comparison.AT_LEAST: operator.ge,
     Comparison.AT_MOST: operator.le,
 }
+
+
+What = tuple[Metric, Scale, int, int | None, "Question | None"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,12 @@ class Question:
             is_alarm=is_alarm,
             over_minutes=asked.over_minutes if isinstance(asked, Alarm) else None,
         )
+
+    @cached_property
+    def what(self) -> What:
+        """The same for questions that have the same reading: its interval alone depends on the bound."""
+        is_observed = self.evidence is Evidence.OBSERVED
+        return self.metric, self.scale, self.min_count, self.over_minutes, None if is_observed else self
 
     def holds(self, value: float) -> bool:
         """Whether a value lies on the side that is asked for."""

@@ -20,9 +20,9 @@ from ra_guard.evidence.latency import upper_ms
 from ra_guard.evidence.tally import Quantity
 from ra_guard.experiments.definition.measures import Bound, Metric, Scale
 from ra_guard.experiments.monitor.outcomes import Reading
+from ra_guard.experiments.monitor.primary import NOBODY
 from ra_guard.experiments.monitor.question import Asked, Question
 from ra_guard.stats import anytime, effects, proportions, quantile_tests
-from ra_guard.stats.moments import Moments
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
 PERCENT: Final = 100.0
@@ -114,7 +114,7 @@ def _mean(question: Question, contrast: Contrast, beside: Beside) -> Reading:
     control, treatment = contrast.control, contrast.treatment
     if any(arm.has_broken_calls or metric.quantity in arm.broken for arm in (control, treatment)):
         return _broken(f"{metric.quantity.name.lower()} below zero, or more than there can be, for a user")
-    moments = tuple(arm.means.get(metric.quantity, Moments.empty(1)) for arm in (control, treatment))
+    moments = tuple(arm.means.get(metric.quantity, NOBODY) for arm in (control, treatment))
     levels = tuple(each.means[0] * metric.unit if each.n else None for each in moments)
     seen = _Seen(levels[0], levels[1], moments[0].n, moments[1].n)
     if min(seen.counts) < question.min_count:

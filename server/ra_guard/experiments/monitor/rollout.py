@@ -28,10 +28,6 @@ from ra_guard.experiments.monitor.outcomes import (
     Verdict,
 )
 
-OLDEST_EVIDENCE: Final = timedelta(minutes=10)
-"""A minute is complete about two minutes after it ends. On what is much older than that the ramp does not move up."""
-
-
 # Rolling back
 
 
@@ -48,7 +44,7 @@ def must_roll_back(tick: Tick) -> RollBack | None:
     ]
     if not firing and not failed:
         return None
-    numbers: dict[str, float] = {"as_of": float(tick.as_of)}
+    numbers: dict[str, float] = {}
     for watched in firing:
         name = words.name_of("trigger", watched.alarm, numbers)
         numbers |= words.figures(name, watched.alarm, watched.reading)
@@ -97,7 +93,7 @@ class Condition(StrEnum):
     HELD = "held"
     """For the hours of the stage in force."""
     EVIDENCE = "evidence"
-    """Of this stage, and no older than `OLDEST_EVIDENCE`."""
+    """Of this stage, and not so old that nobody would see a harm (``rollback.without_evidence_minutes``)."""
     GATES = "gates"
     """Each gate of the stage in force passes."""
     GUARDRAILS = "guardrails"
@@ -185,14 +181,16 @@ def _held_too_short(case: _Case) -> Iterator[str]:
 
 def _evidence_too_old(case: _Case) -> Iterator[str]:
     until = datetime.fromtimestamp(60 * (case.assessment.tick.as_of + 1), UTC)
+    oldest = case.experiment.definition.rollback.without_evidence_minutes
     if until <= case.experiment.stage_since:
         yield f"none since the ramp came to {percent(case.experiment.ramp_bp)}"
-    elif case.at - until > OLDEST_EVIDENCE:
-        found, wanted = ((each.total_seconds() / 60) for each in (case.at - until, OLDEST_EVIDENCE))
-        yield f"{found:.0f} min old, more than {wanted:.0f}"
+    elif case.at - until > timedelta(minutes=oldest):
+        yield f"{(case.at - until).total_seconds() / 60:.0f} min old, more than {oldest}"
 
 
 def _gates_not_passed(case: _Case) -> Iterator[str]:
+    if case.stage is None and case.experiment.ramp_bp:
+        yield f"{percent(case.experiment.ramp_bp)} is no stage of the definition"
     for gate in () if case.stage is None else case.stage.gates:
         judged = case.judged(gate)
         if judged is None:

@@ -4,11 +4,11 @@ What is rounded in words stands whole among the numbers beside them.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from ra_guard.experiments.definition.measures import Bound, Counted, Evidence, Metric, Scale
+from ra_guard.experiments.definition.words import in_words, spoken
 from ra_guard.experiments.model import MAX_WHY_BYTES
 from ra_guard.experiments.monitor.outcomes import Judged, Reading, Watched
 from ra_guard.stats.outcome import Interval
@@ -52,9 +52,11 @@ def limit(bound: Bound) -> str:
 
 
 def interval(found: Interval, scale: Scale) -> str:
-    """``+2.02 to +6.18``; the unit stands with the value."""
-    figure, _ = _SCALES[scale]
-    return f"{figure.format(found.low)} to {figure.format(found.high)}"
+    """``+2.02 to +6.18``, ``up to +82`` where nothing bounds it below; the unit stands with the value."""
+    low, high = (_SCALES[scale][0].format(end) for end in (found.low, found.high))
+    if math.isinf(found.low):
+        return "unbounded" if math.isinf(found.high) else f"up to {high}"
+    return f"from {low}" if math.isinf(found.high) else f"{low} to {high}"
 
 
 def now(bound: Bound, reading: Reading) -> str:
@@ -64,31 +66,32 @@ def now(bound: Bound, reading: Reading) -> str:
     said, beside = f"now {amount(reading.value, bound.scale)}", []
     if reading.interval is not None and bound.evidence is not Evidence.OBSERVED:
         beside.append(f"interval {interval(reading.interval, bound.scale)}")
-    if reading.control is not None and reading.treatment is not None:
+    if reading.treatment is not None:
         of_treatment = f" of {reading.treatment_count:,} {_COUNTED[bound.measure.counted]}"
         if bound.scale is Scale.PERCENT:
             said += of_treatment
         else:
             beside.append(f"treatment {level(bound.metric, reading.treatment)}{of_treatment}")
+    if reading.control is not None:
         beside.append(f"control {level(bound.metric, reading.control)} of {reading.control_count:,}")
     return f"{said} ({', '.join(beside)})" if beside else said
 
 
 def required(judged: Judged) -> str:
-    """``latency_p95 must be below +100 ms, proven; now +31 ms (...)``."""
+    """``latency P95 below control + 100 ms, proven; now +31 ms (...)``."""
     asked = judged.requirement
-    strength = "" if asked.evidence is Evidence.OBSERVED else f", {_said(asked.evidence)}"
-    return f"{asked.metric} must be {_said(asked.must_be)} {limit(asked)}{strength}; {now(asked, judged.reading)}"
+    strength = "" if asked.evidence is Evidence.OBSERVED else f", {spoken(asked.evidence)}"
+    return f"{in_words(asked)}{strength}; {now(asked, judged.reading)}"
 
 
 def fired(watched: Watched) -> str:
     """``error_rate: above 2 % in treatment for 15 min; now 3.10 % of 1,240 calls (control 0.40 % of 1,251)``."""
     alarm = watched.alarm
-    said = f"{alarm.metric}: {_said(alarm.when)} {limit(alarm)}"
-    if alarm.scale is Scale.PERCENT and watched.reading.treatment is not None:
+    said = f"{alarm.metric}: {spoken(alarm.when)} {limit(alarm)}"
+    if alarm.scale is Scale.PERCENT and alarm.measure.counted is not Counted.NOTHING:
         said += " in treatment"
     if alarm.evidence is not Evidence.OBSERVED:
-        said += f", {_said(alarm.evidence)},"
+        said += f", {spoken(alarm.evidence)},"
     if alarm.for_minutes:
         said += f" for {alarm.for_minutes} min"
     said = f"{said}; {now(alarm, watched.reading)}"
@@ -113,12 +116,11 @@ def figures(name: str, bound: Bound, reading: Reading) -> dict[str, float]:
     return {key: float(value) for key, value in numbers.items() if value is not None and math.isfinite(value)}
 
 
-def name_of(kind: str, bound: Bound, taken: Iterable[str]) -> str:
-    """``trigger_error_rate``; numbered from the second of its kind that asks for the same metric."""
-    name, others = f"{kind}_{bound.metric}", set(taken)
-    number = 2
+def name_of(kind: str, bound: Bound, taken: Container[str]) -> str:
+    """A name for `figures`: ``trigger_error_rate``, numbered from the second of its kind about the same metric."""
+    name, number = f"{kind}_{bound.metric}", 2
     unique = name
-    while unique in others:
+    while f"{unique}_bound" in taken:
         unique, number = f"{name}_{number}", number + 1
     return unique
 
@@ -131,10 +133,6 @@ def joined(clauses: Sequence[str]) -> str:
         if len(line.encode()) <= MAX_WHY_BYTES:
             return line
     return "; ".join(clauses).encode()[:MAX_WHY_BYTES].decode(errors="ignore")
-
-
-def _said(word: StrEnum) -> str:
-    return word.replace("_", " ")
 
 
 def level(metric: Metric, value: float) -> str:
