@@ -25,6 +25,7 @@ from ra_guard.reports.plots import Timeline
 from ra_guard.reports.render import html, markdown
 from ra_guard.reports.words import FINDINGS, MEANINGS, OUTCOMES, VERDICT_MEANINGS, VERDICTS
 from ra_guard.stats.outcome import Effect, Insufficient, Lack
+from ra_guard.stats.srm import SampleRatio
 
 from tests.stand_ins import report_content
 from tests.stand_ins.report_content import HOSTILE
@@ -182,7 +183,8 @@ def test_the_first_questions_are_answered(name: str, believable: Tone, safe: Ton
 
 def test_a_mismatch_of_the_sample_ratio_is_not_believed() -> None:
     now = content("healthy")
-    split = replace(now.assessment.sample_ratio, p_value=0.0009)  # type: ignore[type-var]
+    assert isinstance(now.assessment.sample_ratio, SampleRatio)
+    split = replace(now.assessment.sample_ratio, p_value=0.0009)
     answer = standing.believable(replace(now, assessment=replace(now.assessment, sample_ratio=split)))
     assert answer.word is standing.NO
     assert "0.0009" in answer.text
