@@ -1,8 +1,10 @@
 """Windows come to what all rows at once come to, in any order and any cut, corrections included."""
 
 import math
+import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def requests(draw: st.DrawFn) -> list[Row]:
     rows.append(Change(minute, arm, user, draw(st.sampled_from(sorted(PER_USER))), 0, UNIT * draw(st.integers(0, 3))))
     if draw(st.integers(0, 4)) == 0:
         rows.extend(
-            row._replace(weight=-1) if isinstance(row, Call) else row._replace(count=-row.count, total=-row.total)
+            row._replace(weight=-1) if isinstance(row, Call) else row._replace(counted=-row.counted, total=-row.total)
             for row in list(rows)
         )
     return rows
@@ -51,7 +53,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[list[Row]]]:
     shuffled = draw(st.permutations(rows))
     cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=4)))
     edges = [0, *cuts, len(rows)]
-    return rows, [list(shuffled[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return rows, [list(shuffled[start:end]) for start, end in pairwise(edges)]
 
 
 def added(rows: Sequence[Row]) -> tuple[list[Call], list[Change]]:
@@ -85,7 +87,7 @@ def assert_arm(found: ArmStatistics, rows: Sequence[Row]) -> None:
         total: defaultdict[int, int] = defaultdict(int)
         for change in changes:
             if change.quantity is quantity:
-                count[change.user] += change.count
+                count[change.user] += change.counted
                 total[change.user] += change.total
         if quantity in PER_USER:
             values = [total[user] / UNIT for user in sorted(users)]
@@ -141,6 +143,21 @@ def test_what_was_asked_for_earlier_does_not_move(
     assert_is_all_of(before[1], [row for row in one[0] if last - minutes < row.minute <= last])
 
 
+def test_what_nobody_asks_for_does_not_pile_up() -> None:
+    recent = Recent(1)
+    for minute in range(40):
+        recent.add(batch([Call(minute, CONTROL, user) for user in range(2_000)]))
+        recent.keep_up(minute)
+    assert recent.contrast(39).control.calls == 2_000
+    tracemalloc.start()
+    for minute in range(40, 120):
+        recent.add(batch([Call(minute, CONTROL, user) for user in range(2_000)]))
+        recent.keep_up(minute)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 65_536 * 5 * 8 + 1_000_000  # a row of a call is five whole numbers
+
+
 def test_time_does_not_go_back() -> None:
     recent = Recent(5)
     recent.contrast(10)
@@ -159,9 +176,16 @@ def test_a_correction_of_what_is_not_there_is_broken_until_it_is() -> None:
     assert window.contrast().treatment.means[Quantity.NDCG] == Moments.of([0.5])
 
 
-@pytest.mark.parametrize("quantity", [Quantity.NDCG, Quantity.RATING, Quantity.COMPLAINTS])
-def test_values_that_cannot_be_are_broken(quantity: Quantity) -> None:
-    total = -UNIT if quantity is Quantity.COMPLAINTS else 6 * UNIT
+@pytest.mark.parametrize(
+    ("quantity", "total"),
+    [
+        (Quantity.NDCG, 2 * UNIT),
+        (Quantity.RATING, 6 * UNIT),
+        (Quantity.COMPLAINTS, -UNIT),
+        (Quantity.DISCOVERY, UNIT << 21),
+    ],
+)
+def test_values_that_cannot_be_are_broken(quantity: Quantity, total: int) -> None:
     window = Window(0)
     window.add(batch([Call(1, CONTROL, 0)], [Change(1, CONTROL, 0, quantity, 1, total)]))
     assert window.contrast().control.broken == {quantity}

@@ -26,7 +26,7 @@ class Change(NamedTuple):
     arm: int
     user: int
     quantity: Quantity
-    count: int
+    counted: int
     total: int
 
 
@@ -48,7 +48,7 @@ def batch(calls: Sequence[Call] = (), changes: Sequence[Change] = ()) -> Batch:
             np.array([each.user for each in changes], dtype=np.uint32),
             np.zeros(len(changes), dtype=np.uint8),
             np.array([each.quantity for each in changes], dtype=np.uint8),
-            np.array([each.count for each in changes], dtype=np.int32),
+            np.array([each.counted for each in changes], dtype=np.int32),
             np.array([each.total for each in changes], dtype=np.int64),
         ),
     )

@@ -76,10 +76,10 @@ def test_values_are_on_the_scale_and_levels_in_the_metrics_unit(metric: Metric, 
     for asked in (requirement(metric, scale, 1), alarm(metric, scale, 1)):
         reading = read(asked, BETTER, BESIDE)
         # A P95 is known to its bucket, 1/128 of it.
-        rough = {"abs": 6.0} if metric is Metric.LATENCY_P95 else {"rel": 1e-6}
-        assert reading.value == pytest.approx(value, **rough)
-        assert reading.control == (None if control is None else pytest.approx(control, **rough))
-        assert reading.treatment == (None if treatment is None else pytest.approx(treatment, **rough))
+        near = 6.0 if metric is Metric.LATENCY_P95 else 1e-6
+        assert reading.value == pytest.approx(value, abs=near)
+        assert reading.control == (None if control is None else pytest.approx(control, abs=near))
+        assert reading.treatment == (None if treatment is None else pytest.approx(treatment, abs=near))
         assert (reading.control_count, reading.treatment_count) == (count, count)
         assert (reading.lack, reading.is_broken, reading.interval) == ("", False, None)
 
@@ -97,7 +97,7 @@ def test_each_interval_covers_its_value_on_the_scale(metric: Metric, scale: Scal
         if scale is not Scale.PERCENT:
             assert math.isinf(reading.interval.high if reading.value > bound else reading.interval.low)
         watched = read(alarm(metric, scale, bound, Evidence.PROVEN), BETTER, BESIDE)
-        is_bad_side = not (asked.must_be.towards is Better.HIGHER) is (reading.value > bound)
+        is_bad_side = (asked.must_be.towards is Better.HIGHER) is not (reading.value > bound)
         assert (watched.interval is not None) is is_bad_side
         lenient = read(requirement(metric, scale, bound, Evidence.NOT_REFUTED), BETTER, BESIDE)
         assert (lenient.interval is not None) is is_bad_side

@@ -26,7 +26,9 @@ Whole = npt.NDArray[np.int64]
 WIDTH: Final = 8
 _CALLS: Final = WIDTH - 1
 _SCALE: Final = 1 << 40
-_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, np.inf, np.inf, np.inf]) * UNIT + 1
+_MOST: Final = 1 << 20
+"""Complaints and images of one user: more than a person makes, and few enough to be squared."""
+_LARGEST: Final = np.array([1.0, 1.0, 1.0, 1.0, 5.0, _MOST, _MOST, np.inf]) * UNIT + 1
 """That a user's value can be, by cell, in billionths; 1 for the rounding of totals."""
 _IS_PER_USER: Final = np.array([cell in set(PER_USER) for cell in range(WIDTH)])
 
@@ -72,12 +74,19 @@ class Rows:
         """No rows."""
         return cls(np.empty((5, 0), dtype=np.int64), np.empty((4, 0), dtype=np.int64))
 
+    def __len__(self) -> int:
+        return int(self.calls.shape[1] + self.changes.shape[1])
+
     def after(self, minute: int) -> Self:
         """Those of later minutes."""
+        if not len(self):
+            return self
         return type(self)(self.calls[:, self.calls[0] > minute], self.changes[:, self.changes[0] > minute])
 
     def up_to(self, minute: int) -> Self:
         """The others."""
+        if not len(self):
+            return self
         return type(self)(self.calls[:, self.calls[0] <= minute], self.changes[:, self.changes[0] <= minute])
 
     def taken_back(self) -> Self:
@@ -86,9 +95,6 @@ class Rows:
         calls[4] *= -1
         changes[2:] *= -1
         return type(self)(calls, changes)
-
-    def __len__(self) -> int:
-        return int(self.calls.shape[1] + self.changes.shape[1])
 
 
 class CallSums:
@@ -148,7 +154,8 @@ class Sums:
         self._add_times(rows.calls)
         called = rows.calls[1] * WIDTH + _CALLS
         cells = np.concatenate([rows.changes[1], called])
-        touched = np.unique(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
+        # A first call brings a user among those whose complaints and discoveries count, if only as none.
+        touched = _distinct(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
         before = self._values(touched)
         np.add.at(self._count, cells, np.concatenate([rows.changes[2], rows.calls[4]]))
         np.add.at(self._total, rows.changes[1], rows.changes[3])
@@ -219,7 +226,7 @@ class Sums:
         """Keep the calls of each user by step, and what they come to over users."""
         _, row, bucket, _, weight = calls
         step = np.clip(bucket // _STEP_BUCKETS - _FIRST_STEP, 0, _STEPS - 1)
-        users = np.unique(row)
+        users = _distinct(row)
         before = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
         np.add.at(self._steps, (row, step), (weight * (bucket > 0)).astype(np.int32))
         after = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
@@ -251,6 +258,14 @@ class Sums:
             return max(1.0, calls_squared / calls)
         residual = squares[edge] - 2 * share * products[edge] + share**2 * calls_squared
         return float(max(1.0, residual * users / (users - 1) / (calls * share * (1 - share))))
+
+
+def _distinct(numbers: Whole) -> Whole:
+    """In ascending order, as `numpy.unique` has them, which is slower on the few of a minute."""
+    ascending = np.sort(numbers)
+    is_first = np.ones(ascending.size, dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
+    return ascending[is_first]
 
 
 class Means(Mapping[Quantity, Moments]):

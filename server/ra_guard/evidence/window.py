@@ -77,6 +77,7 @@ class Recent:
         self._calls = CallSums()
         self._held = Rows.none()
         self._waiting: list[Rows] = []
+        self._rows_waiting = 0
         self._as_of: int | None = None
         self._known: Contrast | None = None
 
@@ -87,7 +88,7 @@ class Recent:
     def add_rows(self, rows: Rows) -> None:
         """The same, of a batch that several windows take note of."""
         self._waiting.append(rows)
-        self._known = None
+        self._rows_waiting += len(rows)
 
     def contrast(self, as_of: int) -> Contrast:
         """Both arms over the minutes ``as_of - minutes + 1`` to ``as_of``. Raises MinuteWentBack."""
@@ -95,23 +96,29 @@ class Recent:
             raise MinuteWentBack(
                 f"found minute {as_of} after {self._as_of}, wanted one that is not earlier; ask in the order of time"
             )
-        if self._known is None or as_of != self._as_of:
+        if as_of != self._as_of or self._waiting:
             self._move(as_of)
+        if self._known is None:
             held = _Held(self._held)
             self._known = Contrast(*(_RecentArm(self._calls.arm(arm), held, arm) for arm in (0, 1)))
         return self._known
 
+    def keep_up(self, as_of: int) -> None:
+        """Let go of what is too old although nobody asks. Costs nothing until many rows wait."""
+        if self._rows_waiting > _WAITING:
+            self.contrast(as_of)
+
     def _move(self, as_of: int) -> None:
         start = as_of - self._minutes
-        if len(self._held):
-            self._calls.add(self._held.up_to(start).taken_back().calls)
-            self._held = self._held.after(start)
-        if self._waiting:
-            fresh = Rows.joined(*self._waiting).after(start)
-            entering, later = fresh.up_to(as_of), fresh.after(as_of)
+        fresh = Rows.joined(*self._waiting).after(start) if self._waiting else Rows.none()
+        entering, leaving, later = fresh.up_to(as_of), self._held.up_to(start), fresh.after(as_of)
+        if len(entering) or len(leaving):
             self._calls.add(entering.calls)
-            self._held = Rows.joined(self._held, entering)
-            self._waiting = [later] if len(later) else []
+            self._calls.add(leaving.taken_back().calls)
+            self._held = Rows.joined(self._held.after(start), entering)
+            self._known = None
+        self._waiting = [later] if len(later) else []
+        self._rows_waiting = len(later)
         self._as_of = as_of
 
 

@@ -11,6 +11,7 @@ results are floats or arrays that broadcast.
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,7 @@ def normal_mixture_bound(v: float, alpha: float, rho: float) -> float:
     return math.sqrt((v + rho) * (math.log1p(v / rho) + 2 * math.log(1 / probability("alpha", alpha))))
 
 
+@lru_cache(maxsize=1 << 16)  # a root search, and a watch asks about the same numbers of users again and again
 def one_sided_normal_mixture_bound(v: float, alpha: float, rho: float) -> float:
     """What s stays below at all times with probability 1 - alpha under the null."""
     threshold = math.log(1 / probability("alpha", alpha))

@@ -105,6 +105,8 @@ class Monitor:
             guardrails=tuple(each for each, of in zip(guardrails, asked, strict=True) if of.rolls_back),
             alerts=tuple(self._watched(watch, as_of, beside, readings) for watch in self._alerts),
         )
+        for recent in self._recent.values():
+            recent.keep_up(as_of)
         self._moment = _Moment(as_of, exposure, vitals, tick)
         return tick
 
@@ -203,6 +205,11 @@ class Monitor:
             reading = readings[question.what] = answer(question, contrast, beside)
         crossed = crossed_by(question, reading)
         watch.memory = watch.memory.at(as_of, crossed=crossed)
+        # A fault that lasts becomes control's own past, so what was shared stays so while the run of crossings lasts.
+        watch.is_shared = watch.memory.minutes_crossed > 0 and (
+            watch.is_shared
+            or (crossed is True and has_shared_cause(question, contrast, self._epoch.contrast(), beside))
+        )
         return Watched(
             alarm=watch.definition,
             reading=reading,
@@ -210,7 +217,7 @@ class Monitor:
             minutes_crossed=watch.memory.minutes_crossed,
             coverage=watch.memory.coverage,
             is_firing=watch.memory.is_firing,
-            has_shared_cause=bool(crossed) and has_shared_cause(question, contrast, self._epoch.contrast(), beside),
+            has_shared_cause=watch.is_shared,
         )
 
     def _remember_critical_errors(self, as_of: int, vitals: Vitals | None) -> None:
@@ -250,6 +257,7 @@ class _Watch:
         self.alarm = _asked(alarm)
         self.question = Question.of(alarm)
         self.memory = memory or Memory.of(alarm)
+        self.is_shared = False
 
 
 class _Requirement:

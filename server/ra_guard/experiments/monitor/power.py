@@ -1,9 +1,9 @@
 """The chance of success at the planned end, if the effect is the expected one: from enrolment and spread so far.
 
 Users are projected along the plan: at the present stage they come at the rate at which they came since the ramp came
-to it, at each later stage at that rate times the ratio of the stages' shares. Where few new users are left to come
-this promises too many. The chance is that of the success rule at a single look; the planned looks before it cost
-about two percent of the interval's width.
+to it, at each later stage at that rate times the ratio of the stages' shares; a ramp that is no stage goes on to the
+next one at once. Where few new users are left to come this promises too many. The chance is that of the success rule
+at a single look; the planned looks before it cost about two percent of the interval's width.
 """
 
 import math

@@ -26,8 +26,8 @@ def primary_effect(definition: Definition, contrast: Contrast) -> Effect | Insuf
 
 
 def alpha_of(definition: Definition) -> float:
-    """1 less the confidence of the primary metric."""
-    return 1 - definition.metrics.primary.confidence_percent / 100
+    """1 less the confidence of the primary metric, where one-sided intervals exist: at 51 % or more."""
+    return min(1 - definition.metrics.primary.confidence_percent / 100, 0.49)
 
 
 def in_points(arm: ArmStatistics) -> Arm:

@@ -7,7 +7,8 @@ The rule, by the scale of the bound:
   them, crosses the same bound. A P95 that is 200 ms above control's, while control's own rose by 200 ms, is shared.
 - A comparison over the whole epoch, and what is not measured by arm: never, there is nothing to compare with.
 
-It is observed, not proven, and changes no verdict: an alarm fires all the same, and says so.
+A fault that lasts becomes part of control's own past: what was shared in one minute of a run of crossings stays so to
+its end. It is observed, not proven, and changes no verdict: an alarm fires all the same, and says so.
 """
 
 from dataclasses import replace
