@@ -140,7 +140,8 @@ class Engine:
     def rerank(self, request: bytes, deadline_ns: int | None = None, wait_ns: int = 0) -> Answer:
         """Answers a serialised RerankRequest that names its candidates.
 
-        ``wait_ns``: time spent before the core could start, reported as a stage. Raises RequestError.
+        ``wait_ns``: time since the request arrived, spent before the core could start; a stage, and part of what the
+        log says that the call took. Raises RequestError.
         """
     def rerank_pool(
         self, request: bytes, pool: Sequence[bytes], deadline_ns: int | None = None, wait_ns: int = 0
@@ -367,7 +368,8 @@ def read_log_columns(path: str) -> dict[str, tuple[str, list[bytes]]]:
     (empty without), states (empty: all 0), cosine, consistency, contradiction, prior, score (empty when nothing was
     scored, NaN where missing). ``ranking`` holds baseline positions as served, ``treatment_ranking`` treatment's where
     something else was served, ``teams`` whose pick each of an interleaved ranking is (1 control, 2 treatment),
-    ``weights`` cosine, consistency, contradiction, prior. ``query_text`` is empty for embeddings.
+    ``weights`` cosine, consistency, contradiction, prior. ``query_text`` is empty for embeddings. ``elapsed_us`` is 0
+    where the record's version does not say how long the call took.
 
     LogError: ``WrongKind`` for feedback, ``BadRequest``, ``TooLarge``, and those of `read_log`.
     """

@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from ra_guard.alerts.board import State
 from ra_guard.alerts.delivery import Delivery
 from ra_guard.alerts.message import Links
 from ra_guard.client import ExperimentClient
-from ra_guard.config import Alerts, Settings
+from ra_guard.config import Alerts
 from ra_guard.errors import RaGuardError
 from ra_guard.experiments.definition.vocabulary import Route
 from ra_guard.logs.durable import appearing
@@ -147,10 +146,6 @@ def main() -> int:
     watch_supervisor(stop.set)
     os.nice(NICENESS)
     print(READY, flush=True)
-    return _served(orders, stop)
-
-
-def _served(orders: WatchOrders, stop: threading.Event) -> int:
     try:
         serve(orders, configure_logging(orders.settings.log.level, process="watch"), stop)
     except RaGuardError as error:

@@ -51,7 +51,7 @@ def importers_of(package: str) -> set[str]:
         ("tritonclient", ("ra_guard.serving.triton",)),
         ("obstore", ("ra_guard.logs.objects",)),
         ("pyarrow", ("ra_guard.logs.columns", "ra_guard.logs.parquet")),
-        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged")),
+        ("duckdb", ("ra_guard.logs.exposures", "ra_guard.logs.judged", "ra_guard.evidence.join")),
         ("prometheus_client", ("ra_guard.telemetry",)),
         ("opentelemetry.sdk", ("ra_guard.telemetry",)),
         ("openfeature", ("ra_guard.experiments.flag",)),
@@ -103,6 +103,9 @@ def test_only_some_import(package: str, allowed: tuple[str, ...]) -> None:
         ("ra_guard.evidence.window", "ra_guard.logs"),
         ("ra_guard.evidence.window", "ra_guard.experiments"),
         ("ra_guard.experiments.monitor", "ra_guard.logs"),
+        ("ra_guard.logs", "ra_guard.evidence"),
+        ("ra_guard.evidence", "ra_guard.reports"),
+        ("ra_guard.evidence", "ra_guard.experiments.monitor"),
     ],
 )
 def test_some_never_meet(one: str, other: str) -> None:
@@ -185,7 +188,7 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper"}
+    allowed = {"ra_guard.worker", "ra_guard.control", "ra_guard.shipper", "ra_guard.watcher"}
     assert not {name for name in printing if not is_within(name, "ra_guard.cli")} - allowed
 
 

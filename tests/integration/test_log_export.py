@@ -114,6 +114,7 @@ def test_every_value_of_every_record_arrives(world: World) -> None:
         call = rerank_pb2.RerankRequest.FromString(record["request"])
         for name in ("unix_ns", "assigned_arm", "served_arm", "status", "reason", "experiment_key", "plan_revision"):
             assert row[name] == record[name], name
+        assert row["elapsed_us"] == record["elapsed_us"] > 0
         assert (row["request_id"], row["user_id"], row["domain"]) == (call.request_id, call.user_id, call.domain)
         assert row["candidate_ids"] == list(call.candidate_ids)
         assert same(row["baseline_scores"], call.baseline_scores)
@@ -179,7 +180,8 @@ def test_again_writes_nothing_and_a_damaged_or_outdated_file_is_written_anew(wor
     assert (again.exported, again.already_there) == (0, 2)
     assert [file.stat().st_mtime_ns for file in files] == stamps
     files[0].write_bytes(files[0].read_bytes()[:-10])
-    pq.write_table(pq.read_table(files[1], partitioning=None).replace_schema_metadata({}), files[1])
+    outdated = pq.read_table(files[1], partitioning=None).replace_schema_metadata({"ra_guard.schema": "1"})
+    pq.write_table(outdated, files[1])
     assert export(world.store, world.out, EVERYTHING, READER, untold).exported == 2
     assert not list(world.out.rglob("*.tmp"))
 

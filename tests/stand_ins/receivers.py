@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -31,9 +31,19 @@ class Webhook:
     port: int = 0
     status: int = 200
     is_silent: bool = False
-    """Accepts and never answers."""
+    """Accepts and does not answer, until `answer_at_last`."""
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Path and payload of everything that was posted, taken or not."""
+    _answers: threading.Event = field(default_factory=threading.Event)
+
+    def answer_at_last(self) -> None:
+        """Answers whatever was accepted, and is silent no more."""
+        self.is_silent = False
+        self._answers.set()
+
+    def await_answers(self) -> None:
+        """Holds an answer back."""
+        self._answers.wait()
 
     @property
     def json_address(self) -> str:
@@ -49,18 +59,17 @@ class Webhook:
 def webhook() -> Iterator[Webhook]:
     """A webhook on a port of its own."""
     hook = Webhook()
-    over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             hook.requests.append((self.path, payload))
             if hook.is_silent:
-                over.wait()
-                return
-            self.send_response(hook.status)
-            self.end_headers()
-            self.wfile.write(b"ok" if hook.status == 200 else b"no")
+                hook.await_answers()
+            with suppress(OSError):  # whoever asked may have gone
+                self.send_response(hook.status)
+                self.end_headers()
+                self.wfile.write(b"ok" if hook.status == 200 else b"no")
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
             pass
@@ -73,7 +82,7 @@ def webhook() -> Iterator[Webhook]:
     try:
         yield hook
     finally:
-        over.set()
+        hook.answer_at_last()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -13,6 +13,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from tests.stand_ins.ports import port_bases
+
 READY_S = 60.0
 ACCESS, SECRET, BUCKET = "access", "secret", "logs"
 PARTS = ("master", "volume", "filer", "s3")
@@ -109,7 +111,7 @@ def free_ports(number: int) -> list[int]:
     held: list[socket.socket] = []
     found: list[int] = []
     try:
-        for base in range(20_000, 30_000, 2):
+        for base in port_bases(20_000, 30_000, 2):
             pair = [socket.socket(), socket.socket()]
             held += pair
             try:

@@ -88,6 +88,7 @@ class ScriptedCore:
 
     def fall_back(self, request: bytes, reason: int, pool: Sequence[bytes] = (), wait_ns: int = 0) -> _core.Answer:
         self.fallbacks.append(reason)
+        self.waits_ns.append(wait_ns)
         return fallback(reason)
 
     def put_query(self, text: str, space: str, embedding: bytes) -> None:

@@ -22,6 +22,7 @@ from ra_guard.experiments.offline import offline_plane
 from ra_guard.v1 import rerank_pb2 as wire
 
 from tests.stand_ins.definitions import changed
+from tests.stand_ins.ports import port_bases
 
 DIM = 16
 KEY = "ra_guard_enhancement"
@@ -210,7 +211,7 @@ def store_url(state: Path) -> str:
 
 def free_ports(number: int) -> int:
     """The first of some neighbouring ports that nobody uses."""
-    for base in range(30_000, 60_000, number):
+    for base in port_bases(10_000, 20_000, number):
         sockets = [socket.socket() for _ in range(number)]
         try:
             for offset, each in enumerate(sockets):

@@ -100,6 +100,14 @@ def test_only_what_stands_can_be_acknowledged() -> None:
         state.acknowledge("error-rate", "ana", at(1))
 
 
+def test_who_took_up_an_earlier_alert_has_not_taken_up_this_one() -> None:
+    state, _ = play("x" + "." * (QUIET_MINUTES + 1) + "x")
+    fired_again = QUIET_MINUTES + 2
+    with pytest.raises(NoSuchAlert, match="wanted one that stood then: none"):
+        state.acknowledge("error_rate-critical", "ana", at(fired_again - 1))
+    assert state.acknowledge("error_rate-critical", "ana", at(fired_again)).standing[0].acknowledged
+
+
 def test_every_alert_of_the_template_has_a_name_of_its_own() -> None:
     state, messages = BOARD.advance(State(), tick(dict.fromkeys(ALERTS, Found.CROSSED)), at(0))
     names = [message.alert for message in messages]

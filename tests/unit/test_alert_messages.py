@@ -37,6 +37,7 @@ def test_an_alert_says_what_was_found_what_follows_and_whom_it_reaches() -> None
             "(observed); it rolls back by itself unless error rate is below +1 percentage points (observed)"
         ),
         "Goes to: technical team (level 1), by slack and email",
+        "To take it up: ra-guard experiment acknowledge ra_guard_enhancement error_rate-critical --why REASON",
         "Alert: error_rate-critical",
         "Dashboard: https://dashboards.example/ra",
         "Runbook: https://run.book/",

@@ -89,8 +89,23 @@ def test_a_segment_is_read_as_columns(engine: _core.Engine, tmp_path: Path) -> N
         assert (row["candidate_ids"], row["top_k"]) == (list(asked.candidate_ids), asked.top_k)
         assert row["baseline_scores"] == list(asked.baseline_scores)
         assert (row["cosine"], row["score"], bytes(row["states"])) == ([], [], record["states"])
-        for name in ("unix_ns", "mode", "assigned_arm", "served_arm", "status", "reason", "ranking", "experiment_key"):
+        for name in ("unix_ns", "elapsed_us", "mode", "assigned_arm", "served_arm", "status", "reason", "ranking"):
             assert row[name] == record[name]
+
+
+@pytest.mark.parametrize("reason", [rerank_pb2.REASON_DEADLINE, rerank_pb2.REASON_OVERLOAD, rerank_pb2.REASON_INTERNAL])
+def test_a_fault_is_logged_in_either_arm_with_the_time_that_the_call_took(
+    engine: _core.Engine, tmp_path: Path, reason: rerank_pb2.Reason
+) -> None:
+    for number in range(20):
+        engine.fall_back(request(number).SerializeToString(), reason, wait_ns=number * 1_000_000)
+    engine.close_log()
+    records = [_core.describe_record(record) for record in _core.read_log(str(only(tmp_path, "*.log")))]
+    assert {record["assigned_arm"] for record in records} == {rerank_pb2.ARM_CONTROL, rerank_pb2.ARM_TREATMENT}
+    assert {record["served_arm"] for record in records} == {rerank_pb2.ARM_CONTROL}
+    assert [record["reason"] for record in records] == [reason] * 20
+    assert all(number * 1_000 <= record["elapsed_us"] for number, record in enumerate(records))  # type: ignore[operator]
+    assert all(record["elapsed_us"] for record in records), "0 would mean unknown"
 
 
 def test_an_engine_without_a_log_has_nothing_to_wait_for() -> None:

@@ -166,6 +166,7 @@ def test_the_definitions_table_is_asked_in_its_order() -> None:
     assert decide(eager, LAST_NOTHING, violated).outcome is Outcome.ROLL_BACK
 
 
+ERRORS_FAIL = guarded(HEALTHY, PASS, FAIL, PASS)
 WHYS: list[tuple[Sequence[Look], Assessment, str]] = [
     ([], HEALTHY, "no look yet: the first is at the end of day 3"),
     (
@@ -185,6 +186,12 @@ WHYS: list[tuple[Sequence[Look], Assessment, str]] = [
         replace(HEALTHY, sample_ratio=MISMATCH),
         """nothing is decided from nDCG@10: sample-ratio mismatch, users did not split as drawn (p = 1.5e-08, below
         0.001)""",
+    ),
+    (
+        SUCCESS,
+        ERRORS_FAIL,
+        """guardrail failed: error rate below control + 1 percentage point; now +0.25 percentage points (treatment
+        0.65 % of 1,240 calls, control 0.40 % of 1,251)""",
     ),
 ]
 

@@ -117,6 +117,7 @@ def test_any_other_failure_is_answered_with_the_baseline_and_reported(failure: B
     answered = ask(reranking(core, reported=reported))
     assert (answered.status, answered.reason) == (wire.STATUS_BASELINE, wire.REASON_INTERNAL)
     assert reported == [failure]
+    assert core.waits_ns[-1] > core.waits_ns[0], "what the failure took is told to the core"
 
 
 def test_a_full_house_is_answered_with_the_baseline() -> None:
@@ -134,6 +135,7 @@ def test_a_full_house_is_answered_with_the_baseline() -> None:
     first.start()
     assert inside.wait(5)
     assert ask(subject, many).reason == wire.REASON_OVERLOAD
+    assert core.waits_ns == [7_000, 7_000]
     leave.set()
     first.join(5)
     assert ask(subject, many).reason == wire.REASON_UNSPECIFIED

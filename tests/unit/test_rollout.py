@@ -250,12 +250,28 @@ def test_a_gate_passes_by_pass_alone(verdict: Verdict) -> None:
     assert f"({verdict})" in move.reasons[0]
 
 
-def test_what_is_only_analysed_or_cannot_be_told_yet_does_not_hold_the_ramp() -> None:
+def test_what_is_analysed_at_a_limit_or_not_told_yet_does_not_hold_the_ramp() -> None:
     few = tuple(judged(guardrail, Verdict.INSUFFICIENT) for guardrail in PLAN.metrics.guardrails)
     for guardrails in (few, (judged(RATINGS, Verdict.FAIL),)):
         assert isinstance(next_move(*changed(guardrails=guardrails)), Advance)
+    assert isinstance(next_move(*changed(crossover_percent=0.1)), Advance)  # at the limit, not above it
     at_night = Tick(case(frozenset())[1].tick.as_of, tuple(map(untold, PLAN.triggers)), (), ())
     assert isinstance(next_move(*changed(tick=at_night)), Advance)
+
+
+@pytest.mark.parametrize(
+    "counting",
+    [
+        replace(quiet(PLAN.triggers[0]), crossed=True, minutes_crossed=1),
+        replace(untold(PLAN.triggers[0]), minutes_crossed=9),  # bridging a minute without a reading
+        firing(PLAN.triggers[0]),
+    ],
+)
+def test_a_trigger_that_counts_holds_the_ramp(counting: Watched) -> None:
+    as_of = case(frozenset())[1].tick.as_of
+    move = next_move(*changed(tick=Tick(as_of, (counting,), (), ())))
+    assert isinstance(move, Hold)
+    assert names(move) == {Condition.TRIGGERS}
 
 
 def test_evidence_of_the_stage_before_does_not_count() -> None:

@@ -108,7 +108,7 @@ impl Replay {
         };
         let (pooled, serving) = (record.pool.is_some(), serving.as_deref());
         let verdict = Verdict { request: &request, pooled, plan, serving, assigned, reason };
-        let wanted = verdict.record(record.request, scores, record.unix_ns);
+        let wanted = verdict.record(record.request, scores, record.unix_ns, record.elapsed_us);
         Ok(compare::first_difference(&record, &wanted))
     }
 
@@ -171,6 +171,7 @@ impl Known<'_> {
             _ => Lease::Live,
         };
         let reason = match (refusal(standing, lease), standing, self.serving) {
+            (Some(reason @ Reason::Control), ..) => self.outside_reason().unwrap_or(reason),
             (Some(reason), ..) => reason,
             (None, Some((plan, _)), Some(serving)) => match self.treat(plan, serving, scores)? {
                 reason @ (Reason::None | Reason::Shadow) => return Ok(reason),

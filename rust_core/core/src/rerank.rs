@@ -15,7 +15,7 @@ use crate::score_buffer::ScoreBuffer;
 use crate::serving::Serving;
 use crate::wire::{Counts, Pool, Query, Reason, Request, RequestError, RequestScratch, StageTimes, Status, decode};
 use laps::Laps;
-use verdict::{Lease, Verdict, check_fit, mismatches, refusal};
+use verdict::{Lease, Verdict, check_fit, mismatches, refusal, told};
 
 /// What a caller hands over.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub struct Call<'a> {
     pub pool: Option<&'a [&'a [u8]]>,
     /// On the clock's monotonic time; past it the rest of the call is not worth doing.
     pub deadline_ns: Option<u64>,
-    /// Time spent before the core could start.
+    /// Time since the request arrived, spent before the core could start.
     pub wait_ns: u64,
 }
 
@@ -89,8 +89,8 @@ impl Engine {
         self.answer(call, None, clock, scratch)
     }
 
-    /// Answers one call with the baseline, for a reason of [`Reason::FROM_OUTSIDE`]. A user who would get the baseline
-    /// anyway is given that reason instead.
+    /// Answers one call with the baseline, for a reason of [`Reason::FROM_OUTSIDE`]. A call that the plan keeps from both
+    /// arms, killed, without a lease or not enrolled, says that instead.
     pub fn fall_back(
         &self,
         call: &Call<'_>,
@@ -138,9 +138,11 @@ impl Engine {
         };
         let refusal = refusal(plan.zip(assigned), lease);
         laps.end(|stages| &mut stages.assign_ns);
+        // Asked here, before the arms part: late is late in both.
+        let outside = forced.or(laps.is_late().then_some(Reason::Deadline));
 
         // 3 look up, 4 score, 5 order
-        let ending = match (refusal.or(forced), plan, serving) {
+        let ending = match (told(refusal, outside), plan, serving) {
             (Some(reason), ..) => Ending::Baseline(reason),
             (None, Some(plan), Some(serving)) => self.treat(&request, plan, serving, scores, &mut laps),
             (None, ..) => Ending::Baseline(Reason::NoFeatures),
@@ -158,7 +160,7 @@ impl Engine {
         // 6 log + encode
         let verdict = Verdict { request: &request, pooled: call.pool.is_some(), plan, serving, assigned, reason };
         verdict.response(scores).encode(response);
-        self.record(&verdict.record(call.request, scores, clock.unix_ns()), record);
+        self.record(&verdict.record(call.request, scores, clock.unix_ns(), laps.elapsed_us()), record);
         laps.end(|stages| &mut stages.encode_ns);
         laps.stages.append(response);
         Ok(Outcome::Answered(verdict.answered(scores, laps.stages)))
@@ -183,9 +185,6 @@ impl Engine {
                 None => return Ending::ColdText(text.to_owned()),
             },
             Query::Embedding(embedding) => scores.take_embedding(embedding),
-        }
-        if laps.is_late() {
-            return Ending::Baseline(Reason::Deadline);
         }
         scores.look_up(request, generation);
         laps.end(|stages| &mut stages.lookup_ns);

@@ -19,7 +19,7 @@ fn bits(values: impl Iterator<Item = f32>) -> Vec<u32> {
 
 /// Everything in `read` is what `written` said, to the bit.
 fn assert_same(read: &Record<'_>, written: &RecordFields<'_>) {
-    assert_eq!(read.mode, written.mode);
+    assert_eq!((read.mode, read.elapsed_us), (written.mode, written.elapsed_us));
     assert_eq!((read.unix_ns, read.request, read.candidates), (written.unix_ns, written.request, written.candidates));
     assert_eq!((read.assigned_arm, read.served_arm), (written.assigned_arm, written.served_arm));
     assert_eq!((read.status, read.reason), (written.status, written.reason));
@@ -74,7 +74,8 @@ fn golden(name: &str) -> PathBuf {
 #[test]
 fn version_1_reads_as_it_was_written() {
     let bytes = std::fs::read(golden("record-v1.bin")).expect("a committed file");
-    assert_same(&Record::decode(&bytes).expect("a record"), &fields(Arm::Treatment));
+    let wanted = RecordFields { elapsed_us: 0, ..fields(Arm::Treatment) };
+    assert_same(&Record::decode(&bytes).expect("a record"), &wanted);
     // Nothing that came later passes for a record of version 1.
     for (offset, value, field) in [(1, 0x10 | bytes[1], "flags"), (3, 4, "served arm"), (5, 10, "reason")] {
         let mut bytes = bytes.clone();
@@ -85,12 +86,26 @@ fn version_1_reads_as_it_was_written() {
 }
 
 #[test]
-fn version_2_gives_the_committed_bytes() {
+fn version_2_reads_as_it_was_written() {
+    let bytes = std::fs::read(golden("record-v2.bin")).expect("a committed file");
+    let wanted = RecordFields { elapsed_us: 0, ..interleaved() };
+    assert_same(&Record::decode(&bytes).expect("a record"), &wanted);
+    // Version 2 has nothing where version 3 has its elapsed time.
+    for offset in 97..102 {
+        let mut bytes = bytes.clone();
+        bytes[offset] = 1;
+        let error = Record::decode(&bytes).expect_err("zeros");
+        assert!(matches!(error, LogError::BadRecord { field: "zeros", .. }), "{error}");
+    }
+}
+
+#[test]
+fn version_3_gives_the_committed_bytes() {
     let written = encoded(&interleaved());
     if std::env::var_os("RA_GUARD_WRITE_GOLDEN").is_some() {
-        std::fs::write(golden("record-v2.bin"), &written).expect("a written file");
+        std::fs::write(golden("record-v3.bin"), &written).expect("a written file");
     }
-    let committed = std::fs::read(golden("record-v2.bin")).expect("a committed file");
+    let committed = std::fs::read(golden("record-v3.bin")).expect("a committed file");
     assert_eq!(written, committed, "a changed record needs a new version");
 }
 
@@ -111,7 +126,6 @@ fn a_record_that_does_not_add_up_is_refused() {
         (32, 0xff, "space"),
         (96, 4, "mode"),
         (97, 1, "zeros"),
-        (101, 1, "zeros"),
         (good.len() - 11, 3, "ranking"),
         (good.len() - 9, 0, "teams"),
         (good.len() - 7, 3, "teams"),
@@ -131,9 +145,9 @@ fn a_record_that_does_not_add_up_is_refused() {
     longer.push(0);
     assert!(Record::decode(&longer).expect_err("longer").to_string().contains("found 1 for end"));
     let mut newer = good;
-    newer[0] = 3;
+    newer[0] = 4;
     let error = Record::decode(&newer).expect_err("newer");
-    assert!(matches!(error, LogError::FutureVersion { what: "record", found: 3, supported: 2 }), "{error}");
+    assert!(matches!(error, LogError::FutureVersion { what: "record", found: 4, supported: 3 }), "{error}");
 }
 
 proptest! {
@@ -141,7 +155,7 @@ proptest! {
     fn any_bytes_are_a_record_or_refused(
         mut bytes in vec(any::<u8>(), 0..400),
         zeros in 0usize..104,
-        record_version in 1u8..3,
+        record_version in 1u8..4,
     ) {
         let zeros = zeros.min(bytes.len());
         bytes[..zeros].fill(0);

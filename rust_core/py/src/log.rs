@@ -75,6 +75,7 @@ pub fn describe_record<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'p
     let record = Record::decode(record).or_raise(py)?;
     let described = PyDict::new(py);
     described.set_item("unix_ns", record.unix_ns)?;
+    described.set_item("elapsed_us", record.elapsed_us)?;
     described.set_item("mode", record.mode.map_or(0, |mode| mode as u8))?;
     described.set_item("request", PyBytes::new(py, record.request))?;
     described

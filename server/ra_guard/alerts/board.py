@@ -77,14 +77,21 @@ class State:
     standing: tuple[Standing, ...] = ()
 
     def acknowledge(self, alert_id: str, by: str, at: datetime) -> "State":
-        """The state in which somebody has taken the alert up, so that it climbs no further. The first one stays."""
-        if all(each.id != alert_id for each in self.standing):
-            ids = ", ".join(each.id for each in self.standing) or "none"
-            raise NoSuchAlert(f"found alert {alert_id!r}, wanted one that stands: {ids}; it may have recovered")
+        """The state in which somebody has taken the alert up, so that it climbs no further. The first one stays.
+
+        Raises NoSuchAlert where the alert does not stand, or fired only afterwards: who took up an earlier one has not
+        seen this one.
+        """
         taken = Acknowledgement(by, at)
+        meant = [each for each in self.standing if each.id == alert_id and each.since <= at]
+        if not meant:
+            ids = ", ".join(each.id for each in self.standing if each.since <= at) or "none"
+            raise NoSuchAlert(
+                f"found alert {alert_id!r} at {clock(at)}, wanted one that stood then: {ids}; it may have recovered"
+            )
         return State(
             tuple(
-                replace(each, acknowledged=each.acknowledged or taken) if each.id == alert_id else each
+                replace(each, acknowledged=each.acknowledged or taken) if each in meant else each
                 for each in self.standing
             )
         )
@@ -257,7 +264,9 @@ class Board:
             facts.append(Fact("Goes to", f"{', '.join(told[: standing.level])}, by {by}"))
         else:
             facts.append(Fact("Goes to", f"whoever reads {by}"))
-        return (*facts, *_taken_up(standing), Fact("Alert", standing.id))
+        command = f"ra-guard experiment acknowledge {self.definition.key} {standing.id} --why REASON"
+        taken_up = _taken_up(standing) or (Fact("To take it up", command),)
+        return (*facts, *taken_up, Fact("Alert", standing.id))
 
     def _consequences(self, standing: Standing) -> list[str]:
         alert, definition = standing.alert, self.definition

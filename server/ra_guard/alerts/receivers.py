@@ -53,7 +53,7 @@ class Receiver:
         """Sends a message; returns why it was not taken, or `DELIVERED`.
 
         A send that has not ended in time keeps its thread, and no second one is started beside it: the next call
-        waits for it first. So a receiver that never answers costs one thread, however often it is tried.
+        waits for it first, as long again. So a receiver that never answers costs one thread, however often it is tried.
         """
         if (before := self._under_way) is not None:
             if wait([before.why], within_s).not_done:

@@ -15,7 +15,7 @@ from ra_guard.logs.layout import Run, Segment
 from ra_guard.logs.plans import feedback_window_s, retention_days
 from ra_guard.v1 import feedback_pb2, plan_pb2
 
-SCHEMA_VERSION: Final = b"1"
+SCHEMA_VERSION: Final = b"2"
 """Rises when a column is added, renamed or means something else: files of another version are exported again."""
 VERSION_KEY: Final = b"ra_guard.schema"
 

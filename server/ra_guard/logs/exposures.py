@@ -14,7 +14,15 @@ from typing import Any, Final
 import duckdb
 
 from ra_guard.logs.errors import NothingExported
-from ra_guard.logs.exposures_sql import ARMS_SQL, CROSSOVER_SQL, FEEDBACK_SQL, LOSSES_SQL, VIEWS_SQL, WINDOW_SQL
+from ra_guard.logs.exposures_sql import (
+    ARMS_SQL,
+    CROSSOVER_SQL,
+    FEEDBACK_SQL,
+    LOSSES_SQL,
+    SEALED_SQL,
+    VIEWS_SQL,
+    WINDOW_SQL,
+)
 from ra_guard.logs.layout import Kind
 from ra_guard.logs.parquet import COUNTS_FILE, PLANS_FILE
 from ra_guard.logs.plans import DEFAULT_WINDOW_S
@@ -144,8 +152,8 @@ def exposures(folder: Path, key: str, as_of_unix_ns: int) -> Exposures:
                 _all(db, matched, {}),
                 {epoch: (crossed, wrong) for epoch, crossed, wrong in _all(db, CROSSOVER_SQL, {"key": key})},
             ),
-            _feedback(dict(_all(db, "SELECT fate, count(*) FROM fates GROUP BY fate", {}))),
-            _losses(_all(db, LOSSES_SQL, {"key": key})),
+            feedback_counts(dict(_all(db, "SELECT fate, count(*) FROM fates GROUP BY fate", {}))),
+            losses_of(_all(db, LOSSES_SQL, {"key": key})),
         )
 
 
@@ -164,7 +172,7 @@ def _create_views(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
                 "occurred_unix_ns, NULL::VARCHAR event_id, NULL::VARCHAR request_id, NULL::VARCHAR kind, "
                 "NULL::VARCHAR writer, NULL::UBIGINT run, NULL::UINTEGER sequence, NULL::UINTEGER record WHERE false"
             )
-    for statement in VIEWS_SQL:
+    for statement in (*VIEWS_SQL, f"CREATE TEMP VIEW sealed AS {SEALED_SQL}"):
         db.execute(statement)
 
 
@@ -194,12 +202,14 @@ def _epochs(
     )
 
 
-def _feedback(fates: Mapping[str, int]) -> FeedbackCounts:
+def feedback_counts(fates: Mapping[str, int]) -> FeedbackCounts:
+    """From the number of events by fate."""
     names = ("duplicates", "matched", "late", "ambiguous", "elsewhere", "waiting", "unknown")
     return FeedbackCounts(received=sum(fates.values()), **{name: fates.get(name, 0) for name in names})
 
 
-def _losses(runs: Iterable[Any]) -> Losses:
+def losses_of(runs: Iterable[Any]) -> Losses:
+    """From the rows of `LOSSES_SQL`."""
     arms = list(Arm)[:4]
     offered, sealed, lost, unsettled = (dict.fromkeys(arms, 0) for _ in range(4))
     judged = Counter[str]()

@@ -1,7 +1,8 @@
 """The queries of `exposures`, in the order in which they run.
 
 They read four views: logged_candidates, logged_feedback, plans and counts. Ties are broken by where a record was
-written, so that the same files always give the same counts.
+written, so that the same files always give the same counts. The evidence of an experiment, which follows a growing
+export, shares what decides: `FATE_SQL`, `WINDOW_SQL`, `SEALED_SQL` and `LOSSES_SQL`.
 """
 
 from typing import Final
@@ -37,30 +38,40 @@ VIEWS_SQL: Final = (
     """,
 )
 
+SEALED_SQL: Final = """
+    SELECT writer, run, sequence, experiment_key, assigned_arm, count(*) AS records
+    FROM logged_candidates GROUP BY ALL
+"""
+"""What lies sealed, by segment: the view ``sealed`` that `LOSSES_SQL` reads."""
+
 WINDOW_SQL: Final = """
     SELECT max_by(feedback_window_s, plan_revision) FROM plans WHERE experiment_key = $key
 """
 
-FEEDBACK_SQL: Final = """
+# Of the first event of an event id, and the call that it joins: all NULL where there is none.
+FATE_SQL: Final = """
+    CASE
+        WHEN joinable.users > 1 THEN 'ambiguous'
+        WHEN joinable.users IS NOT NULL AND joinable.experiment_key <> $key THEN 'elsewhere'
+        WHEN received_unix_ns::HUGEINT - occurred_unix_ns
+            > coalesce(joinable.feedback_window_s::HUGEINT * 1000000000, $window_ns) THEN 'late'
+        WHEN joinable.users IS NOT NULL THEN 'matched'
+        WHEN $as_of::HUGEINT - received_unix_ns <= $window_ns THEN 'waiting'
+        ELSE 'unknown'
+    END
+"""
+
+FEEDBACK_SQL: Final = f"""
     CREATE TEMP TABLE fates AS
     SELECT event_id, kind, joinable.epoch, joinable.assigned_arm,
-        CASE
-            WHEN repetition > 1 THEN 'duplicates'
-            WHEN joinable.users > 1 THEN 'ambiguous'
-            WHEN joinable.request_id IS NOT NULL AND joinable.experiment_key <> $key THEN 'elsewhere'
-            WHEN received_unix_ns::HUGEINT - occurred_unix_ns
-                > coalesce(joinable.feedback_window_s::HUGEINT * 1000000000, $window_ns) THEN 'late'
-            WHEN joinable.request_id IS NOT NULL THEN 'matched'
-            WHEN $as_of::HUGEINT - received_unix_ns <= $window_ns THEN 'waiting'
-            ELSE 'unknown'
-        END AS fate
+        CASE WHEN repetition > 1 THEN 'duplicates' ELSE {FATE_SQL} END AS fate
     FROM (
         SELECT *, row_number() OVER (
             PARTITION BY event_id ORDER BY received_unix_ns, writer, run, sequence, record
         ) AS repetition
         FROM logged_feedback
     ) events LEFT JOIN joinable USING (request_id)
-"""
+"""  # noqa: S608 - from this file
 
 ARMS_SQL: Final = (
     """
@@ -108,13 +119,13 @@ LOSSES_SQL: Final = """
         coalesce(unassigned, 0), coalesce(control, 0), coalesce(treatment, 0), coalesce(not_enrolled, 0)
     FROM counts FULL JOIN (
         SELECT writer, run, count(DISTINCT sequence) AS segments,
-            count(*) FILTER (assigned_arm = 0) AS unassigned,
-            count(*) FILTER (assigned_arm = 1) AS control,
-            count(*) FILTER (assigned_arm = 2) AS treatment,
-            count(*) FILTER (assigned_arm = 3) AS not_enrolled,
+            (sum(records) FILTER (assigned_arm = 0))::BIGINT AS unassigned,
+            (sum(records) FILTER (assigned_arm = 1))::BIGINT AS control,
+            (sum(records) FILTER (assigned_arm = 2))::BIGINT AS treatment,
+            (sum(records) FILTER (assigned_arm = 3))::BIGINT AS not_enrolled,
             bool_or(experiment_key = $key) AS here,
             bool_or(experiment_key <> '') AS anywhere
-        FROM logged_candidates GROUP BY writer, run
+        FROM sealed GROUP BY writer, run
     ) sealed USING (writer, run)
     WHERE coalesce(here, true) OR NOT coalesce(anywhere, false)
 """

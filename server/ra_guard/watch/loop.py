@@ -19,7 +19,8 @@ from ra_guard.alerts.notices import Notices
 from ra_guard.evidence.join import FollowerBroken
 from ra_guard.experiments.model import MAX_WHY_BYTES
 from ra_guard.experiments.monitor import looks, rollout
-from ra_guard.experiments.monitor.outcomes import Advance, Look, RollBack, Tick
+from ra_guard.experiments.monitor.monitor import NothingToAssess
+from ra_guard.experiments.monitor.outcomes import Advance, Assessment, Look, RollBack, Tick
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.watch.epoch import Epoch, minute_of, moment_of
 from ra_guard.watch.logs import EvidenceRefused, Logs, News
@@ -104,6 +105,12 @@ class Watch:
         """Everything that a minute asks for. Never raises."""
         self.totals.turns += 1
         self._step(lambda: self._turn(now))
+
+    def assessment(self) -> Assessment:
+        """All that can be said at the minute that was judged last. Raises NothingToAssess before the first."""
+        if self._epoch is None:
+            raise NothingToAssess("found no turn that saw anything, wanted one; see what the watch reports")
+        return self._epoch.assess()
 
     def close(self) -> None:
         """Gives memory back."""

@@ -34,14 +34,14 @@ class Replayed:
 
 @contextmanager
 def replayed(seen: Seen, logs: Logs, now: datetime, lag: timedelta) -> Iterator[Replayed]:
-    """Plays an epoch from its first user to the last complete minute. Raises NothingYet, and what `Logs.look` raises."""
+    """Plays an epoch from its first user to the last complete minute. Raises NothingYet, and as `Logs.look` does."""
     launched, as_of = seen.launched_at, minute_of(now - lag) - 1
     try:
         if launched is None or minute_of(launched) > as_of:
+            found = "with nobody enrolled" if launched is None else f"launched at {launched:%H:%M:%S} UTC"
             raise NothingYet(
-                f"found epoch {seen.experiment.epoch} of {seen.experiment.key} "
-                f"{'with nobody enrolled' if launched is None else f'launched at {launched:%H:%M:%S}'}, wanted a complete "
-                f"minute of evidence, {lag.total_seconds():g} s after it ended; ramp it to its first stage, and wait"
+                f"found epoch {seen.experiment.epoch} of {seen.experiment.key} {found}, wanted a minute that ended "
+                f"{lag.total_seconds():g} s ago; ramp it to its first stage, and wait"
             )
         news, epoch = logs.look(as_of, now), Epoch(seen)
         epoch.play(seen, news.batch, news.exposure, as_of)

@@ -4,7 +4,7 @@ What was made is read from the folder of reports, so a new watch makes nothing t
 told of and tried again with the next turn, as long as it is due.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime
 from pathlib import Path
@@ -46,16 +46,21 @@ class Reporter:
         self._writing: Future[None] | None = None
 
     def look(self, seen: Seen, epoch: Epoch, logs: Logs, now: datetime) -> None:
-        """Has the first report written that is due. One at a time: the next one waits for the next turn."""
+        """Has the reports written that are due, one after the other, unless those of an earlier turn still are."""
         launched, experiment = seen.launched_at, seen.experiment
         if launched is None or (self._writing is not None and not self._writing.done()):
             return
         life = Life(launched, seen.looks(), experiment.stage_since if experiment.rolled_back else None)
         made = latest_made(self._folder, experiment.epoch)
-        for each in due(experiment.definition, life, made, now, hour_utc=self._hour_utc):
+        reports = [each.report for each in due(experiment.definition, life, made, now, hour_utc=self._hour_utc)]
+        if reports:
             content = content_of(seen, epoch, logs, self._source)
-            self._writing = self._beside.submit(self._write, content, each.report.kind, now)
-            return
+            kinds = tuple(dict.fromkeys(report.kind for report in reports))
+            self._writing = self._beside.submit(self._write_all, content, kinds, now)
+
+    def _write_all(self, content: Content, kinds: Sequence[ReportKind], now: datetime) -> None:
+        for kind in kinds:
+            self._write(content, kind, now)
 
     def _write(self, content: Content, kind: ReportKind, now: datetime) -> None:
         try:

@@ -175,6 +175,7 @@ struct Columns {
     mode: Fixed,
     teams: List,
     treatment_ranking: List,
+    elapsed_us: Fixed,
 }
 
 impl Columns {
@@ -209,6 +210,7 @@ impl Columns {
         }
         let Weights { cosine, consistency, contradiction, prior } = record.weights;
         self.weights.push_floats([cosine, consistency, contradiction, prior].into_iter())?;
+        self.elapsed_us.push(record.elapsed_us.to_le_bytes());
         self.mode.push([record.mode.map_or(0, |mode| mode as u8)]);
         let teams = record.teams.map_or(&[][..], |teams| teams.as_bytes());
         self.teams.push(teams.iter().map(|&team| [team]))?;
@@ -259,6 +261,7 @@ impl Columns {
             self.mode.column("mode", "u8"),
             self.teams.column("teams", "list<u8>"),
             self.treatment_ranking.column("treatment_ranking", "list<u16>"),
+            self.elapsed_us.column("elapsed_us", "u32"),
         ]);
         columns
     }

@@ -19,6 +19,8 @@ use crate::wire::{Reason, Status};
 pub struct Record<'a> {
     /// When the call was answered.
     pub unix_ns: u64,
+    /// From the arrival of the request to the making of the record; 0 where unknown.
+    pub elapsed_us: u32,
     /// What was done for enrolled users; `None` without a plan.
     pub mode: Option<Mode>,
     /// The serialised request.
@@ -131,9 +133,9 @@ impl<'a> Record<'a> {
         let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| bad("header", bytes.len(), "96 bytes"))?;
         header.check()?;
         let mut parts = Parts(rest);
-        let (mode, treatment_ranked) = match header.version {
-            1 => (header.mode_of_version_1(), 0),
-            _ => parts.extension()?,
+        let (mode, elapsed_us, treatment_ranked) = match header.version {
+            1 => (header.mode_of_version_1(), 0, 0),
+            version => parts.extension(version)?,
         };
         if treatment_ranked != 0 && header.flags & HAS_TREATMENT_RANKING == 0 {
             return Err(bad("treatment ranking", treatment_ranked, "0 unless flagged"));
@@ -157,6 +159,7 @@ impl<'a> Record<'a> {
             })?,
             candidates,
             mode,
+            elapsed_us,
             assigned_arm: Arm::from_wire(header.assigned_arm),
             served_arm: ServedArm::from_wire(header.served_arm),
             status: Status::from_wire(header.status).ok_or_else(|| bad("status", header.status, "1..3"))?,
@@ -180,7 +183,7 @@ impl Header {
             _ => (of_version_1 | HAS_TEAMS | HAS_TREATMENT_RANKING, (4, "0..4"), (10, "0..10")),
         };
         let fields = [
-            ("version", (1..=VERSION).contains(&self.version), self.version, "1..2"),
+            ("version", (1..=VERSION).contains(&self.version), self.version, "1..3"),
             ("flags", self.flags & !flags == 0, self.flags, "known flags"),
             ("assigned arm", self.assigned_arm <= 3, self.assigned_arm, "0..3"),
             ("served arm", self.served_arm <= served, self.served_arm, arms),
@@ -256,7 +259,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn extension(&mut self) -> Result<(Option<Mode>, usize), LogError> {
+    fn extension(&mut self, version: u8) -> Result<(Option<Mode>, u32, usize), LogError> {
         let (extension, rest) = Extension::ref_from_prefix(self.0)
             .map_err(|_| bad("header", self.0.len(), "8 bytes after the first 96"))?;
         self.0 = rest;
@@ -264,10 +267,12 @@ impl<'a> Parts<'a> {
             0 => None,
             number => Some(Mode::from_wire(number.into()).ok_or_else(|| bad("mode", number, "0..3"))?),
         };
-        if let Some(&found) = extension.zeros.iter().find(|&&byte| byte != 0) {
-            return Err(bad("zeros", found, "0"));
+        let elapsed_us = extension.elapsed_us.get();
+        let zeros = [u32::from(extension.zero), if version == 2 { elapsed_us } else { 0 }];
+        match zeros.into_iter().find(|&zero| zero != 0) {
+            Some(found) => Err(bad("zeros", found, "0")),
+            None => Ok((mode, elapsed_us, extension.treatment_ranked.get().into())),
         }
-        Ok((mode, extension.treatment_ranked.get().into()))
     }
 
     fn teams(&mut self, ranked: usize) -> Result<Teams<'a>, LogError> {

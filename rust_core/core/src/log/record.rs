@@ -9,7 +9,7 @@ use crate::plan::Mode;
 use crate::score::Weights;
 use crate::wire::{Candidates, Reason, Status};
 
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 pub(super) const HAS_POOL: u8 = 1;
 pub(super) const HAS_COLUMNS: u8 = 2;
 pub(super) const HAS_STATES: u8 = 4;
@@ -22,6 +22,8 @@ pub(super) const HAS_TREATMENT_RANKING: u8 = 32;
 pub struct RecordFields<'a> {
     /// When the call was answered.
     pub unix_ns: u64,
+    /// From the arrival of the request to the making of the record, 1 or more; 0 where unknown.
+    pub elapsed_us: u32,
     /// What is done for enrolled users; `None` without a plan.
     pub mode: Option<Mode>,
     /// The serialised request, verbatim.
@@ -96,12 +98,13 @@ pub(super) struct Header {
     pub(super) pool_bytes: U32,
 }
 
-/// What version 2 adds.
+/// What version 2 adds, and version 3: zeros where `elapsed_us` is, in version 2.
 #[derive(Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Extension {
     pub(super) mode: u8,
-    pub(super) zeros: [u8; 5],
+    pub(super) zero: u8,
+    pub(super) elapsed_us: U32,
     pub(super) treatment_ranked: U16,
 }
 
@@ -167,7 +170,8 @@ impl RecordFields<'_> {
     fn extension(&self) -> Extension {
         Extension {
             mode: self.mode.map_or(0, |mode| mode as u8),
-            zeros: [0; 5],
+            zero: 0,
+            elapsed_us: U32::new(self.elapsed_us),
             treatment_ranked: U16::new(self.treatment_ranking.len() as u16),
         }
     }

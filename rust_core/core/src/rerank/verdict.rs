@@ -29,6 +29,15 @@ pub(crate) fn refusal(standing: Option<(&Plan, Arm)>, lease: Lease) -> Option<Re
     }
 }
 
+/// Why a call ends before it is scored, if it does. A fault comes before being of the control arm: what both arms meet
+/// must show in both, or it would pass for treatment's doing.
+pub(crate) fn told(refusal: Option<Reason>, outside: Option<Reason>) -> Option<Reason> {
+    match refusal {
+        Some(Reason::Control) => outside.or(refusal),
+        _ => refusal.or(outside),
+    }
+}
+
 /// Whether the gallery's space is none of the plan's, or another one than the query's embedding.
 pub(crate) fn mismatches(request: &Request<'_>, plan: &Plan, serving: &Serving) -> bool {
     let space = serving.generation.space_fingerprint();
@@ -120,9 +129,17 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    pub(crate) fn record<'b>(&'b self, request: &'b [u8], scores: &'b ScoreBuffer, unix_ns: u64) -> RecordFields<'b> {
+    /// `unix_ns` and `elapsed_us` are those of the record.
+    pub(crate) fn record<'b>(
+        &'b self,
+        request: &'b [u8],
+        scores: &'b ScoreBuffer,
+        unix_ns: u64,
+        elapsed_us: u32,
+    ) -> RecordFields<'b> {
         RecordFields {
             unix_ns,
+            elapsed_us,
             mode: self.mode(),
             request,
             candidates: self.request.candidates.len(),

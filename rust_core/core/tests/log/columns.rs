@@ -23,6 +23,7 @@ struct Logged {
     request: RerankRequest,
     pool: Option<Vec<String>>,
     unix_ns: u64,
+    elapsed_us: u32,
     assigned: Option<Arm>,
     served: Option<ServedArm>,
     numbers: (u64, u64),
@@ -84,7 +85,7 @@ prop_compose! {
         (ranked, treated) in any::<(prop::sample::Index, prop::sample::Index)>(),
         mode in option::of(prop::sample::select(&Mode::ALL[..])),
         teams in option::of(vec(prop::sample::select(&[Team::Control, Team::Treatment][..]), 9)),
-        (unix_ns, revision, generation) in any::<(u64, u64, u64)>(),
+        (unix_ns, elapsed_us, revision, generation) in any::<(u64, u32, u64, u64)>(),
         (assigned, key) in (arm(), "[a-z-]{0,9}"),
         served in option::of((1..=4u8).prop_map(|number| ServedArm::from_wire(number).expect("an arm"))),
         weights in prop::array::uniform4(-4f32..4.0),
@@ -92,7 +93,7 @@ prop_compose! {
     ) -> Logged {
         let cut = |column: Vec<f32>| column[..candidates].to_vec();
         Logged {
-            request, pool, unix_ns, assigned, served, key, weights,
+            request, pool, unix_ns, elapsed_us, assigned, served, key, weights,
             numbers: (revision, generation),
             states: states.map(|states| states[..candidates].to_vec()).filter(|states| !states.is_empty()),
             terms: terms.map(|terms| terms.map(cut)),
@@ -117,6 +118,7 @@ impl Logged {
         let terms = self.terms.as_ref().map(|terms| terms.each_ref().map(Vec::as_slice));
         RecordFields {
             unix_ns: self.unix_ns,
+            elapsed_us: self.elapsed_us,
             request: &self.request.encode_to_vec(),
             candidates: self.ids().len(),
             pool,
@@ -189,6 +191,10 @@ impl Table {
         self.fixed(name, "u64").into_iter().map(u64::from_le_bytes).collect()
     }
 
+    fn numbers_u32(&self, name: &str) -> Vec<u32> {
+        self.fixed(name, "u32").into_iter().map(u32::from_le_bytes).collect()
+    }
+
     fn bytes(&self, name: &str) -> Vec<u8> {
         self.fixed(name, "u8").into_iter().map(u8::from_le_bytes).collect()
     }
@@ -241,8 +247,8 @@ proptest! {
         prop_assert_eq!(table.numbers("plan_revision"), each(&all, |call| call.numbers.0));
         prop_assert_eq!(table.numbers("generation"), each(&all, |call| call.numbers.1));
         prop_assert_eq!(table.texts("space"), each(&all, |_| SPACE.to_owned()));
-        let top_k: Vec<_> = table.fixed("top_k", "u32").into_iter().map(u32::from_le_bytes).collect();
-        prop_assert_eq!(top_k, each(&all, |call| call.request.top_k));
+        prop_assert_eq!(table.numbers_u32("top_k"), each(&all, |call| call.request.top_k));
+        prop_assert_eq!(table.numbers_u32("elapsed_us"), each(&all, |call| call.elapsed_us));
         prop_assert_eq!(table.text_lists("candidate_ids"), each(&all, |call| call.ids().to_vec()));
         let scores = each(&all, |call| le(&call.request.baseline_scores));
         prop_assert_eq!(table.lists("baseline_scores", "list<f32>", 4), scores);

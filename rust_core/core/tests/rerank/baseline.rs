@@ -1,14 +1,16 @@
 //! Every way to the baseline has its reason, and only a caller's mistake is an error.
 
+use std::ops::Range;
+
 use prost::Message;
 use ra_guard_core::assign::{Arm, ServedArm};
 use ra_guard_core::kernel::Kernel;
-use ra_guard_core::rerank::{Call, Outcome, Scratch};
+use ra_guard_core::rerank::{Answered, Call, Outcome, Scratch};
 use ra_guard_core::shard::Dtype;
 use ra_guard_core::wire::{Reason, Status};
 
 use crate::fixture::Bench;
-use crate::support::messages::{Query, QueryEmbedding};
+use crate::support::messages::{Query, QueryEmbedding, RerankRequest};
 
 fn bench() -> Bench {
     Bench::new(Dtype::F16, Kernel::detect(), None)
@@ -93,13 +95,21 @@ fn without_a_plan_nobody_is_assigned() {
 }
 
 #[test]
-fn a_passed_deadline_is_a_reason() {
+fn a_passed_deadline_is_a_reason_in_both_arms() {
     let bench = bench();
-    let (bytes, mut scratch) = (bench.request().encode_to_vec(), Scratch::default());
-    let call = Call { request: &bytes, pool: None, deadline_ns: Some(bench.clock.0.get() - 1), wait_ns: 5 };
-    let outcome = bench.engine.rerank(&call, &bench.clock, &mut scratch).expect("a valid request");
-    let Outcome::Answered(answered) = outcome else { panic!("finished") };
-    assert_eq!((answered.reason, answered.stages.wait_ns), (Reason::Deadline, 5));
+    let values = [1.0f32, 0.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    let of_another_space = Query::Embedding(QueryEmbedding { values, space: "0".repeat(32) });
+    let queries = [bench.request().query, Some(Query::Text("nobody embedded this".into())), Some(of_another_space)];
+    for query in queries {
+        for buckets in [0..5000, 5000..10000] {
+            let request = RerankRequest { user_id: bench.user(buckets), query: query.clone(), ..bench.request() };
+            let (bytes, mut scratch) = (request.encode_to_vec(), Scratch::default());
+            let call = Call { request: &bytes, pool: None, deadline_ns: Some(bench.clock.0.get() - 1), wait_ns: 5 };
+            let outcome = bench.engine.rerank(&call, &bench.clock, &mut scratch).expect("a valid request");
+            let Outcome::Answered(answered) = outcome else { panic!("finished") };
+            assert_eq!((answered.reason, answered.stages.wait_ns), (Reason::Deadline, 5));
+        }
+    }
 }
 
 #[test]
@@ -150,18 +160,37 @@ fn control_never_asks_for_a_text() {
 }
 
 #[test]
-fn a_reason_from_outside_gives_way_to_the_users_own() {
+fn a_fault_is_the_reason_in_both_arms() {
     let bench = bench();
-    for (buckets, expected) in [(0..5000, Reason::Overload), (5000..10000, Reason::Control)] {
-        let mut request = bench.request();
-        request.user_id = bench.user(buckets);
-        let (bytes, mut scratch) = (request.encode_to_vec(), Scratch::default());
-        let call = Call { request: &bytes, pool: None, deadline_ns: None, wait_ns: 0 };
-        let outcome =
-            bench.engine.fall_back(&call, Reason::Overload, &bench.clock, &mut scratch).expect("a valid request");
-        let Outcome::Answered(answered) = outcome else { panic!("finished") };
-        assert_eq!(answered.reason, expected);
+    for (buckets, arm) in [(0..5000, Arm::Treatment), (5000..10000, Arm::Control)] {
+        for reason in Reason::FROM_OUTSIDE {
+            let answered = fall_back(&bench, buckets.clone(), reason);
+            assert_eq!((answered.assigned, answered.served), (Some(arm), Some(ServedArm::Control)));
+            assert_eq!((answered.status, answered.reason), (Status::Baseline, reason));
+        }
     }
+}
+
+#[test]
+fn what_the_plan_says_of_everyone_comes_before_a_fault() {
+    let bench = bench();
+    bench.publish(|plan| plan.ramp_bp = 100);
+    assert_eq!(fall_back(&bench, 5100..10000, Reason::Overload).reason, Reason::NotEnrolled);
+    bench.clock.0.set(bench.clock.0.get() + 60_000_000_001);
+    assert_eq!(fall_back(&bench, 5000..5100, Reason::Overload).reason, Reason::LeaseExpired);
+    bench.publish(|plan| plan.killed = true);
+    assert_eq!(fall_back(&bench, 0..5000, Reason::Overload).reason, Reason::Killed);
+    assert_eq!(fall_back(&bench, 5000..10000, Reason::Overload).reason, Reason::Killed);
+}
+
+/// The facts of a call by a user of the buckets that ends for a reason from outside.
+fn fall_back(bench: &Bench, buckets: Range<u16>, reason: Reason) -> Answered {
+    let request = RerankRequest { user_id: bench.user(buckets), ..bench.request() };
+    let (bytes, mut scratch) = (request.encode_to_vec(), Scratch::default());
+    let call = Call { request: &bytes, pool: None, deadline_ns: None, wait_ns: 0 };
+    let outcome = bench.engine.fall_back(&call, reason, &bench.clock, &mut scratch).expect("a valid request");
+    let Outcome::Answered(answered) = outcome else { panic!("finished") };
+    answered
 }
 
 #[test]

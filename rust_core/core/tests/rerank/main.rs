@@ -7,6 +7,7 @@ mod allocation;
 mod baseline;
 mod determinism;
 mod fixture;
+mod logged;
 mod modes;
 mod reference;
 mod replay;

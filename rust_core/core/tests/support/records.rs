@@ -14,6 +14,7 @@ pub const TIME: u64 = 1_800_000_000_000_000_000;
 pub fn fields(arm: Arm) -> RecordFields<'static> {
     RecordFields {
         unix_ns: TIME,
+        elapsed_us: 7_654_321,
         mode: Some(Mode::Ab),
         request: b"request bytes",
         candidates: 3,

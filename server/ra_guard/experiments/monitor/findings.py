@@ -104,7 +104,10 @@ def _kept(judged: Sequence[Judged]) -> tuple[bool | None, list[Judged]]:
 
 
 def _named(judged: Sequence[Judged]) -> str:
-    return "; ".join(f"guardrail {words.required(one)}" for one in judged)
+    return "; ".join(
+        f"guardrail {'failed' if one.verdict is Verdict.FAIL else 'cannot be told'}: {words.required(one)}"
+        for one in judged
+    )
 
 
 def _numbers(judged: Sequence[Judged]) -> dict[str, float]:

@@ -100,7 +100,7 @@ def _spends_the_rest(look: Look) -> bool:
 
 @lru_cache(maxsize=64)
 def _bounds(family: Family, alpha: float, information: tuple[float, ...], times: tuple[float, ...]) -> Bounds:
-    """Remembered: they take some ten milliseconds, and between looks they are asked for again and again."""
+    """Remembered: they take milliseconds, a second for looks close together, and are asked for every minute."""
     if not information:
         return Bounds(family, None, alpha, Sides.TWO, (), (), ())
     return bounds(information, family=family, alpha=alpha, sides=Sides.TWO, spending_time=times)

@@ -44,7 +44,7 @@ def must_roll_back(tick: Tick) -> RollBack | None:
     ]
     if not firing and not failed:
         return None
-    numbers: dict[str, float] = {"as_of": float(tick.as_of)}
+    numbers: dict[str, float] = {}
     for watched in firing:
         name = words.name_of("trigger", watched.alarm, numbers)
         numbers |= words.figures(name, watched.alarm, watched.reading)
@@ -55,7 +55,7 @@ def must_roll_back(tick: Tick) -> RollBack | None:
             words.name_of("guardrail", judged.requirement, numbers), judged.requirement, judged.reading
         )
     why = [f"trigger {words.fired(watched)}" for watched in firing] + [
-        f"guardrail {words.required(judged)}" for judged in failed
+        f"guardrail failed: {words.required(judged)}" for judged in failed
     ]
     return RollBack(
         why=words.joined(why),
