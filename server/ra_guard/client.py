@@ -160,6 +160,14 @@ class Client:
     ) -> None:
         self.close()
 
+    def health(self, service: str = "") -> str:
+        """What grpc.health.v1 says of a service, such as ``SERVING``; "" is the whole server. Raises CallFailed."""
+        from grpc_health.v1 import health_pb2
+
+        request, response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+        found = self._unary("/grpc.health.v1.Health/Check", request, response)(request(service=service), None)
+        return str(response.ServingStatus.Name(found.status))
+
     def _unary(
         self, method: str, request: type[Message], response: type[_Response]
     ) -> Callable[[Message, float | None], _Response]:

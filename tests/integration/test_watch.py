@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ra_guard.alerts.message import Kind
@@ -179,7 +180,7 @@ def test_the_process_watches_beside_the_server_and_ends_with_it(tmp_path: Path) 
     publish_gallery(tmp_path)
     enrol_everyone(tmp_path)
     port = free_ports(1)
-    options = {
+    options: dict[str, Any] = {
         "RA_GUARD_WATCH__EVERY_S": "0.5",
         "RA_GUARD_WATCH__LAG_S": "0",
         "RA_GUARD_WATCH__METRICS_PORT": str(port),

@@ -7,6 +7,7 @@ from enum import Enum
 from ra_guard.alerts.board import Board
 from ra_guard.alerts.message import Links
 from ra_guard.experiments.definition import parse_definition, template
+from ra_guard.experiments.definition.measures import Better
 from ra_guard.experiments.definition.safety import Alert
 from ra_guard.experiments.monitor.outcomes import Reading, Tick, Watched
 
@@ -28,9 +29,9 @@ class Found(Enum):
 
 
 def watched(alert: Alert, found: Found) -> Watched:
-    """The alert with a reading a tenth beyond its bound, at it, or none."""
+    """The alert with a reading beyond its bound, at it, or none."""
     lack = "3 of 100 requests" if found is Found.NOTHING else ""
-    beyond = 0.1 * alert.bound + 1
+    beyond = (0.1 * alert.bound + 1) * (1 if alert.when.towards is Better.HIGHER else -1)
     values = {Found.CROSSED: alert.bound + beyond, Found.HEALTHY: alert.bound, Found.NOTHING: None}
     is_crossed = found is Found.CROSSED
     return Watched(

@@ -8,8 +8,7 @@ from ra_guard.alerts.board import State
 from ra_guard.alerts.message import Kind, Links, Message
 from ra_guard.alerts.notices import Notices, trial
 from ra_guard.alerts.receivers import redacted, without_secrets
-from ra_guard.alerts.wording import amount, found, span
-from ra_guard.experiments.definition.measures import Scale
+from ra_guard.alerts.wording import found, lasted
 from ra_guard.experiments.definition.vocabulary import ReportKind, Route, Severity, Team
 from ra_guard.experiments.monitor.outcomes import Advance, Reading, RollBack
 from ra_guard.stats.outcome import Interval
@@ -25,16 +24,20 @@ EVERY_ROUTE = tuple(Route)
 def test_an_alert_says_what_was_found_what_follows_and_whom_it_reaches() -> None:
     (message,) = BOARD.advance(State(), tick({ERRORS: Found.CROSSED}), START)[1]
     assert message.plain.splitlines() == [
-        "error rate above 2 %: found 3.2 %.",
+        "error rate in treatment above 2 %: found 3.20 %.",
         "",
-        "Found: 3.2 %",
-        "Alert when: error rate is above 2 % over 5 min (observed)",
-        "Arms: control 0.4 from 1,204 requests, treatment 2.4 from 1,188 requests",
+        "Found: 3.20 %",
+        (
+            "Alert when: error rate in treatment above 2 % "
+            "(as observed over the last 5 minutes, from 100 requests in treatment)"
+        ),
+        "Arms: control 0.40 % from 1,204 requests, treatment 2.40 % from 1,188 requests",
         "Since: 2026-03-01 12:00 UTC",
         (
             "What happens next: product management is called at 2026-03-01 12:30 UTC (level 2) unless somebody "
-            "acknowledges it; the experiment rolls back by itself when error rate is above 2 % over 15 min, for 15 min "
-            "(observed); it rolls back by itself unless error rate is below +1 percentage points (observed)"
+            "acknowledges it; the trigger 'error rate in treatment above 2 % for 15 minutes' rolls the experiment back "
+            "by itself; the guardrail 'error rate below control + 1 percentage point', once breached, rolls it back by "
+            "itself"
         ),
         "Goes to: technical team (level 1), by slack and email",
         "To take it up: ra-guard experiment acknowledge ra_guard_enhancement error_rate-critical --why REASON",
@@ -111,31 +114,16 @@ def test_a_test_says_that_it_is_one() -> None:
     assert message.routes == EVERY_ROUTE
 
 
-def test_amounts_carry_their_unit_and_a_sign_where_arms_are_compared() -> None:
-    assert [amount(2, scale) for scale in Scale] == [
-        "+2 points",
-        "+2 ms",
-        "2 %",
-        "+2 percentage points",
-        "+2 % against control",
-        "+2 stars",
-        "2",
-    ]
-    assert amount(-1.25, Scale.POINTS) == "-1.25 points"
-
-
 def test_a_reading_shows_its_interval_or_what_it_lacks() -> None:
     latency = ALERTS[1]
-    assert found(latency, Reading(250.0, Interval(201.0, float("inf")), 1, 2, 3, 4)) == (
-        "+250 ms, interval +201 ms to no limit"
-    )
+    assert found(latency, Reading(250.0, Interval(201.0, float("inf")), 1, 2, 3, 4)) == ("+250 ms, interval from +201")
     assert found(latency, Reading(None, None, None, None, 3, 4, "3 of 100 requests")) == (
         "cannot be told (3 of 100 requests)"
     )
 
 
 @pytest.mark.parametrize(
-    ("lasted", "words"),
+    ("time", "words"),
     [
         (timedelta(seconds=59), "less than a minute"),
         (timedelta(minutes=1), "1 min"),
@@ -143,8 +131,8 @@ def test_a_reading_shows_its_interval_or_what_it_lacks() -> None:
         (timedelta(days=2, minutes=3), "2 d 3 min"),
     ],
 )
-def test_spans_read_as_people_say_them(lasted: timedelta, words: str) -> None:
-    assert span(lasted) == words
+def test_spans_read_as_people_say_them(time: timedelta, words: str) -> None:
+    assert lasted(time) == words
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_an_empty_export_says_nothing(tmp_path: Path) -> None:
     assert (news.refused, news.batch.calls.minute.size, news.batch.changes.minute.size) == ((), 0, 0)
     assert (follower.newest_call_unix_ns, follower.newest_sign_of_life_unix_ns) == (None, None)
     assert follower.exposure().control_users == follower.left_out().feedback.received == 0
-    assert follower.top_queries(5) == follower.domains == ()
+    assert follower.top_queries(5) == ()
+    assert follower.domains == ()
 
 
 def test_a_call_has_its_minute_time_and_error(log: Log) -> None:

@@ -21,15 +21,22 @@ from pydantic import TypeAdapter
 
 from ra_guard.alerts.errors import NoSuchAlert
 from ra_guard.alerts.message import Fact, Kind, Links, Message
-from ra_guard.alerts.wording import arms, clock, condition, crossing, found, kept, named, span
+from ra_guard.alerts.wording import arms, clock, condition, found, lasted
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import Comparison, Metric, Scale
 from ra_guard.experiments.definition.safety import Alert, EscalationLevel
 from ra_guard.experiments.definition.vocabulary import Action, Severity, Team
+from ra_guard.experiments.definition.words import in_words, spoken
 from ra_guard.experiments.monitor.outcomes import Tick, Watched
 
 QUIET: Final = timedelta(minutes=5)
 """How long an alert must not fire before its recovery is told."""
+
+_BREACHES: Final[Mapping[Action, str]] = {
+    Action.ROLL_BACK: "rolls it back by itself",
+    Action.INVESTIGATE: "holds the ramp",
+    Action.ANALYSE: "holds the decision",
+}
 
 
 @dataclass(frozen=True)
@@ -163,8 +170,8 @@ class Board:
         message = Message(
             kind=Kind.FIRED,
             at=now,
-            title=self._title(alert, crossing(alert)),
-            summary=f"{crossing(alert)}: found {found(alert, watched.reading)}.",
+            title=self._title(alert, in_words(alert)),
+            summary=f"{in_words(alert)}: found {found(alert, watched.reading)}.",
             facts=(*self._evidence(standing, watched), *self._follow_up(standing)),
             severity=alert.severity,
             routes=alert.routes,
@@ -188,9 +195,9 @@ class Board:
         return Message(
             kind=Kind.ESCALATED,
             at=now,
-            title=self._title(alert, f"level {step.level}, {named(step.to)}: {crossing(alert)}"),
-            summary=f"{crossing(alert)} for {span(now - standing.since)}, and nobody has acknowledged it: "
-            f"{named(step.to)} is called for {step.response}.",
+            title=self._title(alert, f"level {step.level}, {spoken(step.to)}: {in_words(alert)}"),
+            summary=f"{in_words(alert)}: standing for {lasted(now - standing.since)}, and nobody has acknowledged it; "
+            f"{spoken(step.to)} is called for {step.response}.",
             facts=(*self._evidence(standing, watched), *self._follow_up(standing)),
             severity=alert.severity,
             routes=alert.routes,
@@ -206,11 +213,11 @@ class Board:
         return Message(
             kind=Kind.RECOVERED,
             at=now,
-            title=self._title(alert, f"recovered: {crossing(alert)}"),
-            summary=f"No longer {crossing(alert)}: it lasted {span(at - standing.since)}, and is now {value}.",
+            title=self._title(alert, f"recovered: {in_words(alert)}"),
+            summary=f"Recovered from {in_words(alert)} after {lasted(at - standing.since)}: now {value}.",
             facts=(
                 *self._evidence(standing, watched),
-                Fact("Recovered", f"{clock(at)}, told after {span(QUIET)} without a relapse"),
+                Fact("Recovered", f"{clock(at)}, told after {lasted(QUIET)} without a relapse"),
                 *_taken_up(standing),
             ),
             severity=alert.severity,
@@ -226,10 +233,10 @@ class Board:
         return Message(
             kind=Kind.WITHDRAWN,
             at=now,
-            title=self._title(alert, f"withdrawn: {crossing(alert)}"),
-            summary=f"{crossing(alert)} is no longer asked about: {why}.",
+            title=self._title(alert, f"withdrawn: {in_words(alert)}"),
+            summary=f"{in_words(alert)} is no longer asked about: {why}.",
             facts=(
-                Fact("Since", f"{clock(standing.since)}, {span(now - standing.since)} ago"),
+                Fact("Since", f"{clock(standing.since)}, {lasted(now - standing.since)} ago"),
                 *_taken_up(standing),
                 Fact("Alert", standing.id),
             ),
@@ -257,7 +264,7 @@ class Board:
 
     def _follow_up(self, standing: Standing) -> tuple[Fact, ...]:
         """What happens by itself, whom it reaches, and by which name it is acknowledged."""
-        told = [f"{named(step.to)} (level {step.level})" for step in self._path(standing.alert)]
+        told = [f"{spoken(step.to)} (level {step.level})" for step in self._path(standing.alert)]
         by = " and ".join(standing.alert.routes)
         facts = [Fact("What happens next", "; ".join(self._consequences(standing)) or "nothing by itself")]
         if standing.level:
@@ -273,17 +280,17 @@ class Board:
         words = []
         if step := self._next_step(standing):
             due = clock(standing.since + timedelta(minutes=step.after_minutes))
-            words.append(f"{named(step.to)} is called at {due} (level {step.level}) unless somebody acknowledges it")
+            words.append(f"{spoken(step.to)} is called at {due} (level {step.level}) unless somebody acknowledges it")
         words += [
-            f"the experiment rolls back by itself when {condition(trigger)}"
+            f"the trigger '{in_words(trigger)}' rolls the experiment back by itself"
             for trigger in definition.triggers
             if trigger.metric is alert.metric
         ]
-        for guardrail in definition.metrics.guardrails:
-            if guardrail.metric is alert.metric and guardrail.action is Action.ROLL_BACK:
-                words.append(f"it rolls back by itself unless {kept(guardrail)}")
-            elif guardrail.metric is alert.metric and guardrail.action is Action.INVESTIGATE:
-                words.append(f"the ramp holds unless {kept(guardrail)}")
+        words += [
+            f"the guardrail '{in_words(guardrail)}', once breached, {_BREACHES[guardrail.action]}"
+            for guardrail in definition.metrics.guardrails
+            if guardrail.metric is alert.metric
+        ]
         return words
 
     def _next_step(self, standing: Standing) -> EscalationLevel | None:

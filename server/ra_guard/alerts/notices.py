@@ -10,10 +10,11 @@ from itertools import chain
 from pathlib import Path
 
 from ra_guard.alerts.message import Fact, Kind, Links, Message
-from ra_guard.alerts.wording import clock, minutes, named, span
+from ra_guard.alerts.wording import clock, lasted
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import Report
 from ra_guard.experiments.definition.vocabulary import Cadence, ReportKind, Route, Severity, Team
+from ra_guard.experiments.definition.words import span, spoken
 from ra_guard.experiments.monitor.outcomes import Advance, RollBack
 
 
@@ -53,19 +54,19 @@ class Notices:
             Severity.HIGH,
             at,
             title="no evidence",
-            summary=f"No evidence has arrived for {span(at - since)}, with {percent(ramp_bp)} of users treated.",
+            summary=f"No evidence has arrived for {lasted(at - since)}, with {percent(ramp_bp)} of users treated.",
             facts=(
                 Fact("Since", clock(since)),
                 Fact(
                     "What happens next",
-                    f"the experiment rolls back by itself at {clock(since + limit)}, after {span(limit)} without any",
+                    f"the experiment rolls back by itself at {clock(since + limit)}, after {lasted(limit)} without any",
                 ),
             ),
         )
 
     def evidence_unreadable(self, why: str, at: datetime) -> Message:
         """The watch found evidence and could not read it; ``why`` says found, wanted and the cure."""
-        limit = minutes(self.definition.rollback.without_evidence_minutes)
+        limit = span(self.definition.rollback.without_evidence_minutes)
         return self._trouble(
             Kind.EVIDENCE_UNREADABLE,
             Severity.HIGH,
@@ -115,7 +116,7 @@ class Notices:
             Kind.REPORT_READY,
             self._reports(kind),
             at,
-            title=f"{named(kind)} report",
+            title=f"{spoken(kind)} report",
             summary=summary,
             facts=(Fact("Written", clock(at)), Fact("Files", ", ".join(path.name for path in files) or "none")),
             attachments=tuple(files),
@@ -191,11 +192,11 @@ def percent(ramp_bp: int) -> str:
 
 
 def _numbers(numbers: Mapping[str, float]) -> tuple[Fact, ...]:
-    return tuple(Fact(named(name), f"{value:.6g}") for name, value in numbers.items())
+    return tuple(Fact(spoken(name), f"{value:.6g}") for name, value in numbers.items())
 
 
 def _addressees(to: Sequence[Team], routes: Sequence[Route]) -> Fact:
-    return Fact("Goes to", f"{', '.join(map(named, to)) or 'nobody'}, by {' and '.join(routes)}")
+    return Fact("Goes to", f"{', '.join(map(spoken, to)) or 'nobody'}, by {' and '.join(routes)}")
 
 
 def _each_once(routes: Sequence[tuple[Route, ...]]) -> tuple[Route, ...]:

@@ -34,6 +34,9 @@ from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import rerank_pb2
 
 app = cyclopts.App(name="experiment", help="Define an experiment, ramp it, stop it, see where it stands.")
+app.command("ra_guard.cli.experiment_launch:package", name="package", help="Write the deployment package.")
+app.command("ra_guard.cli.experiment_readiness:readiness", name="readiness", help="Run the checklist: GO or NO-GO.")
+app.command("ra_guard.cli.experiment_launch:sign", name="sign", help="Vouch for a line of the checklist.")
 app.command("ra_guard.cli.experiment_analysis:decide", name="decide", help="Say what follows from the evidence so far.")
 app.command("ra_guard.cli.experiment_analysis:report", name="report", help="Write a report of the epoch so far.")
 app.command("ra_guard.cli.experiment_analysis:acknowledge", name="acknowledge", help="Take up an alert.")

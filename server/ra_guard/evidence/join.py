@@ -89,6 +89,7 @@ class Follower:
         self._known: set[Path] = set()
         self._left = Counter[tuple[int, int]]()
         self._received = 0
+        # By user: calls in control, in treatment, and calls that were served what their arm is not.
         self._served = np.zeros((0, 3), np.int64)
         self._is_broken = False
         self._db = duckdb.connect(config={"autoinstall_known_extensions": "false", "memory_limit": MEMORY_LIMIT})
@@ -254,11 +255,13 @@ class Follower:
     def _count(self, calls: Columns, changes: Iterable[Columns]) -> None:
         users = self._run("SELECT count(*) FROM units").fetchall()[0][0]
         self._served = np.pad(self._served, ((0, users - len(self._served)), (0, 0)))
-        for column, rows in enumerate((calls["arm"] == CONTROL, calls["arm"] == TREATMENT, calls["crossed"])):
-            np.add.at(self._served[:, column], calls["user"][rows], calls["weight"][rows])
+        for column, which in enumerate((calls["arm"] == CONTROL, calls["arm"] == TREATMENT, calls["crossed"])):
+            np.add.at(self._served[:, column], calls["user"][which], calls["weight"][which])
         for said in changes:
-            for row in np.flatnonzero(said["quantity"] >= min(Left)):
-                self._left[int(said["quantity"][row]), int(said["arm"][row])] += int(said["count"][row])
+            left = said["quantity"] >= min(Left)
+            rows = (said[name][left].tolist() for name in ("quantity", "arm", "count"))
+            for quantity, arm, count in zip(*rows, strict=True):
+                self._left[quantity, arm] += count
         ((call, life, received),) = self._run(join_sql.NEWEST_SQL).fetchall()
         self.newest_call_unix_ns = _later(self.newest_call_unix_ns, call)
         self.newest_sign_of_life_unix_ns = _later(self.newest_sign_of_life_unix_ns, life)

@@ -55,7 +55,7 @@ _STYLE: Final[dict[Any, Any]] = {
     "ytick.color": LINE,
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
-    "path.simplify": True,
+    "path.simplify": False,
 }
 _ONE_AT_A_TIME: Final = Lock()
 """matplotlib's settings are global; nothing else in this process draws."""

@@ -93,10 +93,9 @@ def _deep_dive(content: Content) -> tuple[Section, ...]:
 
 
 def _briefing(content: Content) -> tuple[Section, ...]:
-    """One page on paper: no tables but the guardrails."""
+    """One page on paper: one picture, and no tables but the guardrails."""
     return (
-        _glance(content),
-        Section("Effect", (pictures.effect(content),)),
+        Section("At a glance", (*standing.answers(content), pictures.effect(content))),
         Section("Guardrails", (safety.guardrails_in_short(content),)),
     )
 

@@ -26,7 +26,7 @@ from ra_guard.reports.document import (
 
 _ANYWHERE: Final = re.compile(r"([\\`*_\[\]|~$])")
 """What Markdown acts on wherever it stands; HTML in it is ``escape``'s part."""
-_IN_FRONT: Final = re.compile(r"^(\d*)([#+=.)-])")
+_IN_FRONT: Final = re.compile(r"^(\d*)([#+=.)-])(?=[\s#=-]|$)")
 """What makes a heading or a list of a line that it begins."""
 
 

@@ -76,7 +76,7 @@ def effect(line: Timeline, looks: Sequence[tuple[Look, Interval]]) -> str | None
         axes.set_ylabel("added nDCG points")
         _days(axes, line)
 
-    return drawn("effect", [2.3], paint)
+    return drawn("effect", [1.9], paint)
 
 
 def latency(line: Timeline) -> str | None:

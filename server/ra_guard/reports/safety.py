@@ -4,7 +4,7 @@ from typing import Final
 
 from ra_guard.experiments.definition.measures import Counted
 from ra_guard.experiments.definition.safety import Alert, Guardrail, Measured, Trigger
-from ra_guard.experiments.definition.words import spoken
+from ra_guard.experiments.definition.words import in_words, spoken
 from ra_guard.experiments.monitor import words as said
 from ra_guard.experiments.monitor.outcomes import Judged, Watched
 from ra_guard.reports.content import Content
@@ -35,7 +35,14 @@ def guardrails_in_short(content: Content) -> Table:
     """Guardrails for whoever has one page."""
     return Table(
         columns=(_JUDGED[0], _JUDGED[1], _JUDGED[-1]),
-        rows=tuple((row[0], row[1], row[-1]) for row in map(_judged, content.assessment.guardrails)),
+        rows=tuple(
+            (
+                in_words(each.requirement),
+                found_with_interval(each.reading, each.requirement.scale),
+                VERDICTS[each.verdict],
+            )
+            for each in content.assessment.guardrails
+        ),
         empty="No guardrail was read.",
     )
 

@@ -84,7 +84,7 @@ def in_a_sentence(content: Content) -> str:
 def latest_end(content: Content) -> tuple[str, str] | None:
     """Who ended the epoch and why, by the ledger; None where the ledger does not say."""
     ends = [line for line in content.ledger if line.what.startswith(("roll back", "kill"))]
-    return (ends[-1].who, ends[-1].why) if ends else None
+    return (ends[-1].who, ends[-1].why.rstrip(".")) if ends else None
 
 
 # Can the numbers be believed?
