@@ -50,6 +50,14 @@ def test_an_hour_without_evidence_rolls_back_and_says_so() -> None:
     assert run.ending.minute == 90 - 1 + 60
 
 
+def test_an_experiment_that_never_sees_evidence_is_rolled_back_as_soon() -> None:
+    fault = Fault(kind=FaultKind.NO_EVIDENCE, at_hour=0.0, hours=9.0, size=0.0)
+    run = played(short(3, fault), DEFINITION)
+    assert run.ending is not None
+    assert (run.ending.minute, run.ending.causes) == (60, (NO_EVIDENCE,))
+    assert run.evidence.epoch.treatment.calls == 0
+
+
 def test_half_an_hour_without_evidence_is_noted_and_nothing_more() -> None:
     fault = Fault(kind=FaultKind.NO_EVIDENCE, at_hour=1.25, hours=0.5, size=0.0)
     run = played(short(3, fault), DEFINITION)

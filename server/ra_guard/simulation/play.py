@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 
-from ra_guard.evidence.contrast import Evidence, Vitals
+from ra_guard.evidence.contrast import Evidence, Exposure, Vitals
 from ra_guard.evidence.tally import Batch, Quantity
 from ra_guard.experiments.allocation import hash_seed
 from ra_guard.experiments.control_store import Entry
@@ -162,7 +162,8 @@ class _Play:
         self._alerts = Alerts()
         self._looks: list[Look] = []
         self._assessment: Assessment | None = None
-        self._tick: Tick | None = None
+        # Before the first minute nothing is known, and that can be said too.
+        self._tick = self._monitor.step(self._launch_minute - 1, Exposure(0, 0, 0, 0, 0), None)
         self._known = 0
         """The wall clock's minute of the latest evidence."""
         self._is_silent = False

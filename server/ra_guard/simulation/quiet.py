@@ -66,13 +66,13 @@ class Quiet:
             self._times[arm][hour_of] = self._times[arm][first] + np.cumsum(times, axis=0)
             self._errors[arm][hour_of] = self._errors[arm][first] + np.cumsum(errors)
 
-    def minutes(self, hour: int, tick: Tick | None) -> Iterator[int]:
+    def minutes(self, hour: int, tick: Tick) -> Iterator[int]:
         """Of the wall clock since the launch: those of the hour that must be played, the full hour last.
 
         ``tick`` is that of the latest minute that was played.
         """
         first, last = hour * HOUR_MINUTES + 1, (hour + 1) * HOUR_MINUTES
-        if not self._can_tell or tick is None or not self._is_calm(tick):
+        if not self._can_tell or not hour or not self._is_calm(tick):
             yield from range(max(first, LAG_MINUTES + 1), last + 1)
             return
         as_of = np.arange(first, last + 1) - LAG_MINUTES - 1
