@@ -37,6 +37,16 @@ class RaGuardError(Exception):
         return type(self).__name__
 
 
+class Refused(RaGuardError):
+    """What was found, what is wanted, and the cure, told apart."""
+
+    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
+        super().__init__(f"found {found}, wanted {wanted}; {cure}")
+        self.found = found
+        self.wanted = wanted
+        self.cure = cure
+
+
 # Configuration and start
 
 

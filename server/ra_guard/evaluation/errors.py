@@ -1,18 +1,12 @@
 """What evaluation refuses: a caller's mistakes, one class for each cause."""
 
-from ra_guard.errors import Code, RaGuardError
+from ra_guard.errors import Code, Refused
 
 
-class EvaluationError(RaGuardError):
-    """Base of what evaluation refuses. Carries the three parts of its message."""
+class EvaluationError(Refused):
+    """Base of what evaluation refuses."""
 
     status_code = Code.INVALID_ARGUMENT
-
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
 
 
 class BadLine(EvaluationError):

@@ -1,16 +1,10 @@
 """What the control path refuses: one class for each cause, each with what was found, what is wanted, and the cure."""
 
-from ra_guard.errors import Code, RaGuardError
+from ra_guard.errors import Code, Refused
 
 
-class ExperimentError(RaGuardError):
-    """Base of what the control path refuses. Carries the three parts of its message."""
-
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
+class ExperimentError(Refused):
+    """Base of what the control path refuses."""
 
 
 # A caller's mistake

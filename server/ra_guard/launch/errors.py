@@ -1,18 +1,12 @@
 """What the launch refuses."""
 
-from ra_guard.errors import Code, RaGuardError
+from ra_guard.errors import Code, Refused
 
 
-class LaunchError(RaGuardError):
-    """Base of what the launch refuses. Carries the three parts of its message."""
+class LaunchError(Refused):
+    """Base of what the launch refuses."""
 
     status_code = Code.INVALID_ARGUMENT
-
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
 
 
 class NoLaunchDate(LaunchError):

@@ -1,18 +1,12 @@
 """What a simulation refuses."""
 
-from ra_guard.errors import Code, RaGuardError
+from ra_guard.errors import Code, Refused
 
 
-class SimulationError(RaGuardError):
-    """Base of what a simulation refuses. Carries the three parts of its message."""
+class SimulationError(Refused):
+    """Base of what a simulation refuses."""
 
     status_code = Code.INVALID_ARGUMENT
-
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
 
 
 class UnknownPreset(SimulationError):

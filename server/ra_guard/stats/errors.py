@@ -3,19 +3,13 @@
 Too little data is no mistake: it is the outcome `outcome.Insufficient`.
 """
 
-from ra_guard.errors import Code, RaGuardError
+from ra_guard.errors import Code, Refused
 
 
-class StatsError(RaGuardError):
-    """Base of what the statistics refuse. Carries the three parts of its message."""
+class StatsError(Refused):
+    """Base of what the statistics refuse."""
 
     status_code = Code.INVALID_ARGUMENT
-
-    def __init__(self, *, found: str, wanted: str, cure: str) -> None:
-        super().__init__(f"found {found}, wanted {wanted}; {cure}")
-        self.found = found
-        self.wanted = wanted
-        self.cure = cure
 
 
 class NotFinite(StatsError):
