@@ -30,7 +30,7 @@ def test_an_export_of_a_real_engine_becomes_evidence(tmp_path: Path) -> None:
     assert news.refused == ()
     calls, changes, left = news.batch.calls, news.batch.changes, follower.left_out()
     counted = exposures(world.state / "evidence", KEY, (as_of + 1) * NS_PER_MINUTE)
-    arms = {arm.arm.value: arm for arm in counted.epochs[0].arms}
+    arms = {int(arm.arm): arm for arm in counted.epochs[0].arms}
     assert {arm: int((calls.arm == arm).sum()) for arm in (CONTROL, TREATMENT)} == {
         arm: arms[arm].calls for arm in (CONTROL, TREATMENT)
     }

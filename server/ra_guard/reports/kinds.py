@@ -35,7 +35,7 @@ def _opening(content: Content, kind: ReportKind) -> tuple[Mark, str]:
     """Where it is about a decision, the decision comes first; else the state."""
     outcome = OUTCOMES[content.decision.outcome]
     if kind in {ReportKind.RESULTS, ReportKind.INTERIM_REVIEW}:
-        return outcome, content.decision.why
+        return outcome, f"{content.decision.why.rstrip('.')}."
     if kind is ReportKind.ANOMALIES:
         firing = len(safety.firing(content))
         word = Mark("Firing.", Tone.BAD) if firing else Mark("Quiet.", Tone.GOOD)
@@ -109,6 +109,7 @@ def _interim_review(content: Content) -> tuple[Section, ...]:
         _watched(content),
         _sample(content),
         _by_domain(content),
+        _behind(content),
         Section("What was done", (record.latest_of_ledger(content),)),
         *_ending(content),
     )
@@ -126,6 +127,7 @@ def _results(content: Content) -> tuple[Section, ...]:
         _by_part(content),
         Section("Day by day", (measured.days(content),)),
         Section("Traffic", (pictures.ramp(content), pictures.latency(content), pictures.errors(content))),
+        _behind(content),
         Section("What was done", (record.ledger(content),)),
         *_ending(content),
     )
@@ -177,6 +179,10 @@ def _by_part(content: Content) -> Section:
     return Section(
         "By domain and query", (pictures.domains(content), measured.domains(content), measured.queries(content))
     )
+
+
+def _behind(content: Content) -> Section:
+    return Section("Every number of the decision", (measured.behind(content),))
 
 
 def _ending(content: Content) -> tuple[Section, ...]:

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Final
 
 from ra_guard.experiments.definition.vocabulary import SuccessRule
-from ra_guard.experiments.definition.words import NAMES
+from ra_guard.experiments.definition.words import NAMES, spoken
 from ra_guard.reports.content import ArmHour, Content, Hour, QueryLine
 from ra_guard.reports.document import Cell, Column, Mark, Noted, Paragraph, Table, Tone
 from ra_guard.reports.effects import by_domain, indicators
@@ -19,7 +19,6 @@ from ra_guard.reports.words import (
     found_with_interval,
     insufficient,
     moment_of,
-    numbers,
     p_value,
     points,
     share,
@@ -90,12 +89,19 @@ def findings(content: Content) -> Table:
     held = {True: Mark("yes", Tone.PLAIN), False: Mark("no", Tone.PLAIN), None: Mark("cannot be told", Tone.OPEN)}
     return Table(
         columns=(Column("Asked"), Column("Holds"), Column("Why")),
-        rows=tuple(
-            (FINDINGS[each.finding], held[each.holds], Noted(each.why, numbers(each.numbers)))
-            for each in content.decision.findings
-        ),
+        rows=tuple((FINDINGS[each.finding], held[each.holds], each.why) for each in content.decision.findings),
         empty="Nothing was asked yet.",
         note="What cannot be told counts as not holding.",
+    )
+
+
+def behind(content: Content) -> Table:
+    """Every number that a finding named, once."""
+    named = {name: number for each in content.decision.findings for name, number in each.numbers.items()}
+    return Table(
+        columns=(Column("Number"), Column("Value", is_number=True)),
+        rows=tuple((spoken(name), f"{number:.6g}") for name, number in named.items()),
+        empty="No finding has a number.",
     )
 
 

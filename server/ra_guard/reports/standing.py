@@ -78,7 +78,7 @@ def in_a_sentence(content: Content) -> str:
         return "Nobody has been enrolled yet."
     if is_closed(content) and (last := latest_end(content)):
         return f"On day {day}, by {last[0]}: {last[1]}."
-    return f"Day {day} of {content.definition.analysis.end_day}. {content.decision.why}"
+    return f"Day {day} of {content.definition.analysis.end_day}. {content.decision.why.rstrip('.')}."
 
 
 def latest_end(content: Content) -> tuple[str, str] | None:

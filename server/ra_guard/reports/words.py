@@ -151,13 +151,6 @@ def asked(bound: Requirement | Alarm) -> Noted:
     return Noted(in_words(bound), evidence_in_words(bound))
 
 
-def found(reading: Reading, scale: Scale) -> str:
-    """The value, or why there is none."""
-    if reading.is_broken:
-        return f"cannot be true: {reading.lack or 'no reason given'}"
-    return f"none: {reading.lack or 'no reason given'}" if reading.value is None else amount(reading.value, scale)
-
-
 def found_with_interval(reading: Reading, scale: Scale) -> Noted:
     """The value with its interval in small, or none with the reason in small."""
     if reading.is_broken or reading.value is None:

@@ -105,7 +105,8 @@ def log_one_sided_beta_binomial_mixture(successes: Numbers, trials: Numbers, p: 
     ratio = below * np.minimum((failure + success) / (failure + 1), 1.0)
     tail = a * np.log(p) + b * np.log1p(-p) - betaln(b, a) - np.log(failure) - np.log1p(-ratio)
     is_tail = ~near & (success < p * (success + failure))
-    return np.asarray(np.where(is_tail, tail, two_sided + np.log(share)) - np.log(betainc(b, a, 1 - p)))
+    with np.errstate(divide="ignore"):  # a share of 0 lies in the tail, where it is not taken
+        return np.asarray(np.where(is_tail, tail, two_sided + np.log(share)) - np.log(betainc(b, a, 1 - p)))
 
 
 def _likelihood(successes: Numbers, trials: Numbers, p: Numbers) -> Floats:
