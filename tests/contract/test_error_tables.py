@@ -8,7 +8,7 @@ import pytest
 import ra_guard
 from ra_guard import _core, errors
 from ra_guard.client import CallFailed
-from ra_guard.errors import CORE_STATUS, Code, RaGuardError, status_of
+from ra_guard.errors import CORE_STATUS, Code, RaGuardError, Refused, status_of
 from ra_guard.experiments.errors import ExperimentError
 from ra_guard.gallery.errors import BadName, GalleryError, NoSuchImage
 from ra_guard.models.space import UnknownSpace
@@ -25,7 +25,7 @@ def descendants(kind: type[RaGuardError]) -> Iterator[type[RaGuardError]]:
 def test_every_error_class_states_its_status() -> None:
     for module in pkgutil.walk_packages(ra_guard.__path__, "ra_guard."):
         importlib.import_module(module.name)
-    bases = {GalleryError, ExperimentError, CallFailed}  # never raised themselves; a failed call brings its own
+    bases = {GalleryError, ExperimentError, Refused, CallFailed}  # never raised themselves; a failed call brings its own
     silent = {
         kind
         for kind in descendants(RaGuardError)
