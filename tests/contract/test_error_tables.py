@@ -25,7 +25,8 @@ def descendants(kind: type[RaGuardError]) -> Iterator[type[RaGuardError]]:
 def test_every_error_class_states_its_status() -> None:
     for module in pkgutil.walk_packages(ra_guard.__path__, "ra_guard."):
         importlib.import_module(module.name)
-    bases = {GalleryError, ExperimentError, Refused, CallFailed}  # never raised themselves; a failed call brings its own
+    # Never raised themselves; a failed call brings its own.
+    bases = {GalleryError, ExperimentError, Refused, CallFailed}
     silent = {
         kind
         for kind in descendants(RaGuardError)
