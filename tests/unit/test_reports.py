@@ -1,5 +1,6 @@
 """Reports: every kind of every standing is a whole page of its own, and says what is known and what is not."""
 
+import math
 import re
 import subprocess
 import sys
@@ -188,6 +189,18 @@ def test_a_mismatch_of_the_sample_ratio_is_not_believed() -> None:
     answer = standing.believable(replace(now, assessment=replace(now.assessment, sample_ratio=split)))
     assert answer.word is standing.NO
     assert "0.0009" in answer.text
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_what_is_no_number_is_not_believed(unknown: float | None) -> None:
+    now = content("healthy")
+    assert isinstance(now.assessment.sample_ratio, SampleRatio)
+    without = replace(now, assessment=replace(now.assessment, crossover_percent=unknown))
+    assert standing.believable(without).word is standing.NOT_YET
+    split = replace(now.assessment.sample_ratio, p_value=math.nan)
+    without = replace(now, assessment=replace(now.assessment, sample_ratio=split))
+    assert standing.believable(without).word is standing.NOT_YET
+    assert "cannot be told: the test gave no number" in markdown(without, ReportKind.SUMMARY)
 
 
 def test_who_ended_an_epoch_and_why_is_said() -> None:

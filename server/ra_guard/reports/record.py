@@ -1,5 +1,6 @@
 """What stands behind the numbers: the sample, the ledger, how it was measured, and what cannot be told."""
 
+import math
 from collections.abc import Iterator
 
 from ra_guard.evidence.tally import CONTROL, TREATMENT
@@ -80,13 +81,15 @@ def _sample_ratio(content: Content) -> Cell:
     split = content.assessment.sample_ratio
     if isinstance(split, Insufficient):
         return Mark(f"cannot be told: {insufficient(split)}", Tone.OPEN)
+    if math.isnan(split.p_value):
+        return Mark("cannot be told: the test gave no number", Tone.OPEN)
     limit = f"limit {split.alpha:g}"
     return Mark(f"mismatch, {limit}", Tone.BAD) if split.mismatch else Mark(f"holds, {limit}", Tone.GOOD)
 
 
 def _crossover(content: Content) -> Cell:
     crossed, limit = content.assessment.crossover_percent, content.definition.analysis.max_crossover_percent
-    if crossed is None:
+    if crossed is None or math.isnan(crossed):
         return Mark("cannot be told", Tone.OPEN)
     users = f"{counted(content.evidence.exposure.crossed_users, 'user')}, limit {limit:g} %"
     return Mark(f"above: {users}", Tone.BAD) if crossed > limit else Mark(f"within: {users}", Tone.GOOD)

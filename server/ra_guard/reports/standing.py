@@ -3,6 +3,7 @@
 Where do we stand, can the numbers be believed, is it safe, is it better, what happens next and when.
 """
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -98,12 +99,14 @@ def believable(content: Content) -> Answer:
     split = content.assessment.sample_ratio
     if isinstance(split, Insufficient):
         unknown.append(f"the sample ratio cannot be told ({insufficient(split)})")
+    elif math.isnan(split.p_value):
+        unknown.append("the test of the sample ratio gave no number")
     elif split.mismatch:
         doubts.append(
             f"the arms do not have the users that they were drawn with (p {p_value(split.p_value)}, "
             f"limit {split.alpha:g}), so no comparison of them means anything"
         )
-    if crossover is None:
+    if crossover is None or math.isnan(crossover):
         unknown.append("crossover cannot be told")
     elif crossover > analysis.max_crossover_percent:
         doubts.append(f"crossover is {crossover:.2f} %, above the limit of {analysis.max_crossover_percent:g} %")
