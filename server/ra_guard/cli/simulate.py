@@ -104,7 +104,7 @@ def simulate(
             replications,
             jobs,
             out,
-            as_json,
+            as_json=as_json,
         )
     else:
         _play(Script(played, defined, Allocation.HASH, tick_minutes), seed, out, as_json=as_json)
@@ -156,7 +156,7 @@ class _Told(Recording):
         self._tell("hours", self._hours)
 
 
-def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Path, as_json: bool) -> None:  # noqa: FBT001
+def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Path, *, as_json: bool) -> None:
     with _progress(replications) as tell:
         played = replicate(script, seeds_of(seed, replications), jobs, partial(tell, "replications"))
     summary = summarise(script, played)

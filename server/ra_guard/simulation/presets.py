@@ -1,7 +1,8 @@
 """Scenarios with names, each with the definition that it plays.
 
 `seven-day` is the plan's own simulation: 168 hours, its ramp, 41,750 users. `fourteen-day` is the template as it
-stands, with 2,000 visitors a day: few enough that gates hold the ramp until enough calls have come. `a-a` has no effect, everyone enrolled from the first hour. The others are the seven days with one fault each.
+stands, with 2,000 visitors a day: few enough that gates hold the ramp until enough calls have come. `a-a` has no
+effect, and everyone is enrolled from the first hour. The others are the seven days with one fault each.
 """
 
 from collections.abc import Mapping
