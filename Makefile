@@ -53,7 +53,7 @@ test-rust:
 	cargo test --workspace --exclude ra-guard-py --locked --quiet
 
 test-python: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.core ## formatting, types and the wire's rules
 	cargo fmt --all --check
