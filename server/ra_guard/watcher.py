@@ -19,12 +19,11 @@ from structlog.typing import FilteringBoundLogger
 
 from ra_guard import _core
 from ra_guard.alerts.board import State
-from ra_guard.alerts.delivery import Delivery
+from ra_guard.alerts.delivery import Delivery, addresses_of
 from ra_guard.alerts.message import Links
 from ra_guard.client import ExperimentClient
 from ra_guard.config import Alerts
 from ra_guard.errors import RaGuardError
-from ra_guard.experiments.definition.vocabulary import Route
 from ra_guard.logs.durable import appearing
 from ra_guard.logs.objects import StoredObjects
 from ra_guard.logs.parquet import LogReader
@@ -45,11 +44,6 @@ BESIDE: Final = 2
 TELL_S: Final = 5.0
 """For messages that wait when the watch ends."""
 READER: Final = LogReader(_core.read_log_columns, _core.read_feedback, _core.read_counts)
-
-
-def addresses_of(alerts: Alerts) -> dict[Route, tuple[str, ...]]:
-    """Where each route leads."""
-    return {Route.SLACK: alerts.slack, Route.EMAIL: alerts.email}
 
 
 def links_of(alerts: Alerts) -> Links:

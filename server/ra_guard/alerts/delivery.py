@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ra_guard.alerts.errors import MessageDropped, NotDelivered
 from ra_guard.alerts.message import Message
@@ -21,6 +21,20 @@ from ra_guard.experiments.definition.vocabulary import Route
 
 Report = Callable[[BaseException], None]
 """Told of every message that a receiver did not take at its first try, and of every one given up or dropped."""
+
+
+class Configured(Protocol):
+    """The addresses of each route, as a configuration has them."""
+
+    @property
+    def slack(self) -> tuple[str, ...]: ...
+    @property
+    def email(self) -> tuple[str, ...]: ...
+
+
+def addresses_of(configured: Configured) -> dict[Route, tuple[str, ...]]:
+    """Where each route leads."""
+    return {Route.SLACK: configured.slack, Route.EMAIL: configured.email}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import cyclopts
 from rich.table import Table
 
-from ra_guard.alerts.delivery import Delivered, deliver_now
+from ra_guard.alerts.delivery import Delivered, addresses_of, deliver_now
 from ra_guard.alerts.notices import trial
 from ra_guard.cli.terminal import result_console
 from ra_guard.config import Settings, load
@@ -45,7 +45,7 @@ def try_routes(*, config: Path | None = None, as_json: Json = False) -> int:
 
 
 def _addresses(settings: Settings) -> dict[Route, tuple[str, ...]]:
-    addresses = {Route.SLACK: settings.alerts.slack, Route.EMAIL: settings.alerts.email}
+    addresses = addresses_of(settings.alerts)
     if not any(addresses.values()):
         raise ConfigError("alerts.slack and alerts.email: found no address, wanted one to try; see default.toml")
     return addresses

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from ra_guard.alerts.delivery import Delivered, deliver_now
+from ra_guard.alerts.delivery import Delivered, addresses_of, deliver_now
 from ra_guard.alerts.message import Message
 from ra_guard.alerts.notices import trial
 from ra_guard.experiments.definition import Definition
@@ -20,8 +20,7 @@ Deliver = Callable[[Mapping[Route, tuple[str, ...]], Message, float], tuple[Deli
 
 def alerting_tested(system: System, deliver: Deliver = deliver_now) -> Found:
     """Every route has an address, and every address takes a message that is marked as a test."""
-    configured = system.settings.alerts
-    addresses = {Route.SLACK: configured.slack, Route.EMAIL: configured.email}
+    addresses = addresses_of(system.settings.alerts)
     wanted = routes_of(system.definition)
     if empty := [f"alerts.{route.value}" for route in wanted if not addresses[route]]:
         return failed(f"found {' and '.join(empty)} empty, wanted addresses; set them, then ra-guard alerts test")
