@@ -173,3 +173,16 @@ def test_hashed_buckets_are_those_of_the_replicas() -> None:
     assert np.array_equal(hashed.bucket, again.bucket)
     assert not np.array_equal(hashed.bucket, other.bucket)
     assert np.array_equal(hashed.baseline, drawn(scenario)[0].baseline)
+
+
+def test_the_arms_of_one_experiment_are_independent() -> None:
+    """The variance of their difference is the sum of theirs: within 3.5 standard errors of a chi-square of 400."""
+    scenario = scenario_of(visitors=1_200.0)
+    squares = []
+    for seed in range(400):
+        people = draw_people(scenario, seed, Allocation.DRAWN, "key")
+        is_treated = people.bucket < RAMP_BP
+        treated, control = people.reranked[is_treated], people.baseline[~is_treated]
+        error = treated.var(ddof=1) / treated.size + control.var(ddof=1) / control.size
+        squares.append((treated.mean() - control.mean() - 0.0424) ** 2 / error)
+    assert np.mean(squares) == pytest.approx(1.0, abs=3.5 * (2 / 400) ** 0.5)

@@ -69,7 +69,7 @@ class People:
     baseline: Floats
     """What results are worth on average when the baseline is served, as a share of the best: 0..1."""
     reranked: Floats
-    """The same when treatment is served. Whoever is better off than most with one is so with the other."""
+    """The same when treatment is served; drawn on its own, so that it says nothing of the other."""
 
 
 def draw_people(scenario: Scenario, seed: int, allocation: Allocation, hash_seed: str) -> People:
@@ -82,11 +82,10 @@ def draw_people(scenario: Scenario, seed: int, allocation: Allocation, hash_seed
     better, same = stream(seed, Stream.TREATMENT), stream(seed, Stream.BASELINE)
     for number, each in enumerate(scenario.domains):
         here = np.flatnonzero(domain == number)
-        lower = _levels(scenario, 0.0, here.size, same)
-        upper = _levels(scenario, scenario.effect_of(each), here.size, better)
-        # Each arm's values are a sample of their own; a person has the same rank in both.
-        order = np.argsort(upper)
-        reranked[here], baseline[here[order]] = upper, np.sort(lower)
+        # Two samples of their own. Coupled by rank, the arms of one experiment would not be independent: a high rank in
+        # one is missing from the other, and a test that takes them to be independent would reject too often.
+        baseline[here] = _levels(scenario, 0.0, here.size, same)
+        reranked[here] = _levels(scenario, scenario.effect_of(each), here.size, better)
     return People(
         first_minute=first_minute,
         bucket=_buckets(seed, n, allocation, hash_seed),
