@@ -2,9 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -29,7 +29,7 @@ from ra_guard.simulation.people import Allocation
 from ra_guard.simulation.play import Detail, Script, play
 from ra_guard.simulation.presets import PRESETS, preset
 from ra_guard.simulation.recording import Recording, content
-from ra_guard.simulation.replicate import replicate, seeds_of, summarise
+from ra_guard.simulation.replicate import Replication, Summary, replicate, seeds_of, summarise
 from ra_guard.simulation.scenario import Scenario, load
 
 CONVENTIONS: Final = f"""\\
@@ -56,6 +56,7 @@ def simulate(
     seed: int = 0,
     out: Path = Path("simulation"),
     replications: int | None = None,
+    faulty_replications: int | None = None,
     jobs: int = 1,
     tick_minutes: int = 1,
     measure: Annotated[bool, cyclopts.Parameter(name="--measure-triggers", negative="")] = False,
@@ -79,6 +80,8 @@ def simulate(
         The folder for results and the report.
     replications
         Play so many, each with a seed of its own, and count errors, power, coverage and rollbacks.
+    faulty_replications
+        Of each fault, with --measure-triggers; as many as healthy ones by default.
     jobs
         Processes that play replications.
     tick_minutes
@@ -88,15 +91,18 @@ def simulate(
     as_json
         One JSON document on stdout.
     """
-    if seed < 0 or jobs < 1 or (replications is not None and replications < 1):
+    if seed < 0 or jobs < 1 or any(each is not None and each < 1 for each in (replications, faulty_replications)):
         raise ConfigError(
-            f"found --seed {seed}, --jobs {jobs}, --replications {replications}, wanted a seed of 0 or more, jobs and "
-            "replications of 1 or more; correct them"
+            f"found --seed {seed}, --jobs {jobs}, --replications {replications}, --faulty-replications "
+            f"{faulty_replications}, wanted a seed of 0 or more, jobs and replications of 1 or more; correct them"
         )
     played, defined = _loaded(preset_name, scenario, definition, effect)
     if measure:
         script = Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING)
-        _measure(script, seed, replications, jobs, _command(preset_name, scenario, definition, effect), as_json=as_json)
+        healthy = 1_000 if replications is None else replications
+        command = _command(preset_name, scenario, definition, effect)
+        asked = _Measurement(seed, healthy, faulty_replications or healthy, jobs, out, command)
+        _measure(script, asked, as_json=as_json)
     elif replications is not None:
         _replicate(
             Script(played, defined, Allocation.DRAWN, tick_minutes, Detail.DECIDING),
@@ -160,7 +166,17 @@ def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Pat
     with _progress(replications) as tell:
         played = replicate(script, seeds_of(seed, replications), jobs, partial(tell, "replications"))
     summary = summarise(script, played)
-    found = {
+    text = _written(out / REPLICATIONS, _record(script, seed, played, summary))
+    if as_json:
+        print(text, end="")
+        return
+    console = result_console()
+    tables.print_summary(console, script, summary)
+    console.print(f"\nWritten: {out / REPLICATIONS}")
+
+
+def _record(script: Script, seed: int, played: Sequence[Replication], summary: Summary) -> dict[str, object]:
+    return {
         "scenario": script.scenario.model_dump(mode="json"),
         "seed": seed,
         "tick_minutes": script.tick_minutes,
@@ -170,31 +186,49 @@ def _replicate(script: Script, seed: int, replications: int, jobs: int, out: Pat
         "summary": tables.plain_summary(summary),
         "replications": [asdict(each) for each in played],
     }
-    text = _written(out / REPLICATIONS, found)
-    if as_json:
-        print(text, end="")
-        return
-    console = result_console()
-    tables.print_summary(console, script, summary)
-    console.print(f"\nWritten: {out / REPLICATIONS}")
 
 
-def _measure(script: Script, seed: int, replications: int | None, jobs: int, command: str, *, as_json: bool) -> None:
+@dataclass(frozen=True)
+class _Measurement:
+    """How triggers are measured."""
+
+    seed: int
+    healthy: int
+    faulty: int
+    """Of each fault."""
+    jobs: int
+    out: Path
+    command: str
+    """The scenario's part of it."""
+
+    @property
+    def again(self) -> str:
+        """The command that measures the same again."""
+        faulty = "" if self.faulty == self.healthy else f" --faulty-replications {self.faulty}"
+        return f"{self.command} --measure-triggers --replications {self.healthy}{faulty} --seed {self.seed}"
+
+
+def _measure(script: Script, asked: _Measurement, *, as_json: bool) -> None:
     if not script.rolls_back:
         raise NoPurpose(
             found=f"--measure-triggers with --tick-minutes {script.tick_minutes}",
             wanted="ticks of a minute, as triggers are asked",
             cure="leave --tick-minutes out",
         )
-    runs = 1_000 if replications is None else replications
-    again = f"{command} --measure-triggers --replications {runs} --seed {seed}"
-    with _progress(runs) as tell:
-        _, found = measure_triggers(script, seeds_of(seed, runs), jobs, again, tell)
+    seeds = seeds_of(asked.seed, max(asked.healthy, asked.faulty))
+    with _progress(asked.healthy) as tell:
+        calm, found = measure_triggers(
+            script, seeds[: asked.healthy], seeds[: asked.faulty], asked.jobs, asked.again, tell
+        )
+    summary = summarise(script, calm)
+    _written(asked.out / REPLICATIONS, _record(script, asked.seed, calm, summary))
     if as_json:
         plain = [{"metric": each.trigger.metric, "measured": each.measured.model_dump()} for each in found]
         print(json.dumps(plain, indent=2))
         return
     console = result_console()
+    tables.print_summary(console, script, summary)
+    console.print(f"\nHealthy replications: {asked.out / REPLICATIONS}\n")
     console.print("\n\n".join(map(as_toml, found)))
 
 

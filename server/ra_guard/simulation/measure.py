@@ -30,7 +30,12 @@ class TriggerFound:
 
 
 def measure_triggers(
-    script: Script, seeds: Sequence[int], jobs: int, command: str, tell: Callable[[str, int], None]
+    script: Script,
+    healthy_seeds: Sequence[int],
+    faulty_seeds: Sequence[int],
+    jobs: int,
+    command: str,
+    tell: Callable[[str, int], None],
 ) -> tuple[tuple[Replication, ...], tuple[TriggerFound, ...]]:
     """Healthy replications of a script without its faults, and each of its triggers measured against them.
 
@@ -49,12 +54,12 @@ def measure_triggers(
             found=f"{script.scenario.hours} hours", wanted=f"time for {longest}", cure="simulate seven days"
         )
     healthy = replace(script, scenario=script.scenario.model_copy(update={"faults": ()}))
-    calm = replicate(healthy, seeds, jobs, partial(tell, "healthy"))
+    calm = replicate(healthy, healthy_seeds, jobs, partial(tell, "healthy"))
     found = []
     for trigger in triggers:
         fault = FAULT_OF[trigger.metric]
         faulty = replace(script, scenario=script.scenario.model_copy(update={"faults": (fault,)}))
-        stirred = replicate(faulty, seeds, jobs, partial(tell, str(fault.kind)))
+        stirred = replicate(faulty, faulty_seeds, jobs, partial(tell, str(fault.kind)))
         found.append(TriggerFound(trigger, _measured(trigger, str(fault), calm, stirred, faulty, command)))
     return calm, tuple(found)
 
