@@ -94,11 +94,12 @@ def test_every_fault_has_words_for_itself(kind: FaultKind) -> None:
         Fault(kind=kind, at_hour=-1.0, hours=2.0, size=size)
 
 
-@pytest.mark.parametrize("name", ["seven-day", "a-a"])
-def test_as_many_come_as_enrol_the_planned_users(name: str) -> None:
+@pytest.mark.parametrize(("name", "users"), [("seven-day", PLANNED_USERS), ("a-a", 5_000)])
+def test_as_many_come_as_enrol_the_planned_users(name: str, users: int) -> None:
     """A sample of a tenth, drawn, against the expectation: within five standard errors of a Poisson count."""
     scenario, definition = preset(name)
-    assert enrolled_users(scenario, definition) == pytest.approx(PLANNED_USERS)
+    assert enrolled_users(scenario, definition) == pytest.approx(users)
+    assert definition.sample.users == users
     tenth = scenario.model_copy(update={"visits": Visits(visitors_per_day=scenario.visits.visitors_per_day / 10)})
     people = draw_people(tenth, 3, Allocation.DRAWN, definition.key)
     calls = draw_calls(tenth, people, 3)
@@ -108,4 +109,4 @@ def test_as_many_come_as_enrol_the_planned_users(name: str) -> None:
         for visitor, minute in zip(calls.visitor.tolist(), calls.minute.tolist(), strict=True)
         if arm_of(int(people.bucket[visitor]), int(ramp[int(minute // 60)])) is not Arm.NOT_ENROLLED
     }
-    assert len(enrolled) == pytest.approx(PLANNED_USERS / 10, abs=5 * (PLANNED_USERS / 10) ** 0.5)
+    assert len(enrolled) == pytest.approx(users / 10, abs=5 * (users / 10) ** 0.5)

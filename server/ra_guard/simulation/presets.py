@@ -2,7 +2,8 @@
 
 `seven-day` is the plan's own simulation: 168 hours, its ramp, 41,750 users. `fourteen-day` is the template as it
 stands, with 2,000 visitors a day: few enough that gates hold the ramp until enough calls have come. `a-a` has no
-effect, and everyone is enrolled from the first hour. The others are the seven days with one fault each.
+effect: the plan's 5,000 users in a week, everyone enrolled from the first hour. The others are the seven days with one
+fault each.
 """
 
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ def seven_day(name: str = "seven-day", faults: tuple[Fault, ...] = ()) -> Scenar
 
 def seven_day_definition() -> Definition:
     """The template with the sample and the looks of the plan's simulation."""
-    return parse_definition(_with_the_week(template()))
+    users = f"users = {PLANNED_USERS}\nusers_per_arm = {PLANNED_USERS // 2}\n"
+    return parse_definition(_replaced(_in_a_week(template()), "users = 5000\nusers_per_arm = 2500\n", users))
 
 
 def enrolled_users(scenario: Scenario, definition: Definition) -> float:
@@ -88,7 +90,8 @@ def _a_a() -> Scenario:
     seven = seven_day("a-a")
     nothing = seven.latency.model_copy(update={"treatment_added_ms": 0.0})
     one_a_day = seven.model_copy(update={"visits": Visits(visitors_per_day=1.0)})
-    visitors = PLANNED_USERS / enrolled_users(one_a_day, _a_a_definition())
+    definition = _a_a_definition()
+    visitors = definition.sample.users / enrolled_users(one_a_day, definition)
     return seven.model_copy(
         update={
             "ndcg": Ndcg(effect_points=0.0),
@@ -100,15 +103,15 @@ def _a_a() -> Scenario:
 
 def _a_a_definition() -> Definition:
     """The week without a ramp: a gate that looks at nDCG would choose how many users come by what they showed."""
-    text = _with_the_week(template())
+    text = _in_a_week(template())
     ramp, everyone = text.index("[[stages]]\npercent = 1\n"), text.index("[[stages]]\npercent = 50\n")
     return parse_definition(text[:ramp] + text[everyone:])
 
 
-def _with_the_week(text: str) -> str:
-    for old, new in (
-        ("users = 5000\nusers_per_arm = 2500\n", f"users = {PLANNED_USERS}\nusers_per_arm = {PLANNED_USERS // 2}\n"),
-        ("look_days = [3, 7, 10]\nend_day = 14\n", "look_days = [3]\nend_day = 7\n"),
-    ):
-        text = text[: text.index(old)] + new + text[text.index(old) + len(old) :]
-    return text
+def _in_a_week(text: str) -> str:
+    """The looks that fall into it."""
+    return _replaced(text, "look_days = [3, 7, 10]\nend_day = 14\n", "look_days = [3]\nend_day = 7\n")
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    return text[: text.index(old)] + new + text[text.index(old) + len(old) :]
