@@ -25,7 +25,7 @@ from tests.stand_ins.serving_process import KEY, enrol_everyone, free_ports, pub
 from tests.stand_ins.watched_world import ME, World, complete, world
 
 QUICK_TRIGGER = (
-    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 15\ncoverage_percent = 90\nmin_requests = 100",
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 15\ncoverage_percent = 90\nmin_requests = 200",
     "bound_percent = 2.0\nover_minutes = 5\nfor_minutes = 0\nmin_requests = 50",
 )
 """The template's error trigger, without the wait of a quarter of an hour."""

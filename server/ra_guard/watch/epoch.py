@@ -42,15 +42,15 @@ class Epoch:
     def __init__(self, seen: Seen) -> None:
         experiment = seen.experiment
         self.number = experiment.epoch
-        began = seen.launched_at or experiment.stage_since
-        self._since = minute_of(began)
+        self.began_at = seen.began_at
+        self._since = minute_of(self.began_at)
         self._as_of = self._since - 1
         self._definition = experiment.definition
         self._monitor = Monitor(
             experiment.definition, epoch_since=self._since, stage_bp=0, stage_since=minute_of(experiment.stage_since)
         )
         self._history = History(experiment.definition)
-        self._ramp = Ramped(began, 0)
+        self._ramp = Ramped(self.began_at, 0)
         self._waiting: Batch = nothing()
         self._domains: dict[int, Window] = {}
 

@@ -124,13 +124,12 @@ class Watch:
         ticks: Sequence[Tick] = ()
         news = self._look(logs, as_of, now, seen)
         if news is not None:
-            ticks = epoch.play(seen, news.batch, news.exposure, as_of)
+            ticks = self._play(epoch, seen, news, as_of)
         if ticks:
-            self.latest = ticks[-1]
+            tick = self.latest = ticks[-1]
             self.totals.as_of = moment_of(as_of)
-        for tick in ticks[-1:]:
-            self._step(lambda tick=tick: self._roll_back(seen, tick, now))  # type: ignore[misc]
-            self._step(lambda tick=tick: self._alert(seen, tick, now))  # type: ignore[misc]
+            self._step(lambda: self._roll_back(seen, tick, now))
+            self._step(lambda: self._alert(seen, tick, now))
         self._step(lambda: self._attest(seen, news, now))
         if ticks and self._acting is None:
             self._step(lambda: self._take_look(seen, epoch, as_of, now))
@@ -145,9 +144,9 @@ class Watch:
         return seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=self._key)).changes)
 
     def _epoch_of(self, seen: Seen, now: datetime) -> tuple[Epoch, Logs]:
-        if self._epoch is None or self._logs is None or self._epoch.number != seen.experiment.epoch:
-            if self._epoch is not None:
-                self._tell(*self._end_alerts(seen, now))
+        if self._epoch is not None and self._epoch.number != seen.experiment.epoch:
+            self._tell(*self._end_alerts(seen, now))
+        if self._epoch is None or self._logs is None or self._epoch.began_at != seen.began_at:
             self.close()
             self._epoch, self._logs = Epoch(seen), self._tools.follow(seen)
         return self._epoch, self._logs
@@ -168,6 +167,13 @@ class Watch:
         for problem in news.refused:
             self._failed(EvidenceRefused(problem))
         return news
+
+    def _play(self, epoch: Epoch, seen: Seen, news: News, as_of: int) -> Sequence[Tick]:
+        try:
+            return epoch.play(seen, news.batch, news.exposure, as_of)
+        except Exception:
+            self._epoch = None  # half-played: played again from its first minute
+            raise
 
     # Acting
 

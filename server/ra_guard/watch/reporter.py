@@ -50,7 +50,7 @@ class Reporter:
         launched, experiment = seen.launched_at, seen.experiment
         if launched is None or (self._writing is not None and not self._writing.done()):
             return
-        life = Life(launched, seen.looks(), experiment.stage_since if experiment.rolled_back else None)
+        life = Life(launched, seen.looks(), seen.closed_at)
         made = latest_made(self._folder, experiment.epoch)
         reports = [each.report for each in due(experiment.definition, life, made, now, hour_utc=self._hour_utc)]
         if reports:

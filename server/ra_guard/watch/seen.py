@@ -58,6 +58,19 @@ class Seen:
         """When users were first enrolled in this epoch."""
         return next((ramped.at for ramped in self.ramps() if ramped.ramp_bp > 0), None)
 
+    @property
+    def began_at(self) -> datetime:
+        """When this analysis begins: with its first users, and before those with the epoch."""
+        return self.launched_at or self.experiment.stage_since
+
+    @property
+    def closed_at(self) -> datetime | None:
+        """When the epoch was killed or rolled back; None while it runs."""
+        if not self.experiment.killed:
+            return None
+        kills = [entry.at for entry in self.epoch_ledger if entry.what.startswith(("kill", "roll back"))]
+        return kills[-1] if kills else self.experiment.stage_since
+
     def looks(self) -> tuple[Look, ...]:
         """Planned looks that were taken in this epoch."""
         return tuple(look_of(entry) for entry in self.epoch_ledger if entry.what == LOOK)
