@@ -438,7 +438,7 @@ def test_a_step_that_fails_stops_no_other(control: Instance, monkeypatch: pytest
         raise RuntimeError("boom")
 
     Replica().speak(control)
-    monkeypatch.setattr(control.plane, "_obey_flags", fail)
+    monkeypatch.setattr(control.plane._upkeep, "_obey_flags", fail)
     control.plane.tick()
     assert set(control.store.replicas(KEY)) == {"r"}
     assert [str(error) for error in control.reported] == ["boom"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ra_guard.experiments.condition import Condition, Conditions
 from ra_guard.experiments.errors import BadNote
 from ra_guard.experiments.model import Author, Pace
-from ra_guard.experiments.plane import CRITICAL_ERRORS, CRITICAL_ERRORS_EVERY_S
+from ra_guard.experiments.upkeep import CRITICAL_ERRORS, CRITICAL_ERRORS_EVERY_S
 
 from tests.stand_ins.control_plane import KEY, ME, Clock, Instance, instance
 

@@ -8,7 +8,6 @@ A kill that the store refuses is not refused to the replicas: they are told to h
 again until it is stored.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -49,22 +48,17 @@ from ra_guard.experiments.model import Author, Experiment, Pace, require_key, re
 from ra_guard.experiments.published import Answer, Changed, Published, Spread, experiment_of, published, stored
 from ra_guard.experiments.replicas import Replicas
 from ra_guard.experiments.seat import WriterSeat
+from ra_guard.experiments.upkeep import BY_ITSELF, Upkeep
 from ra_guard.experiments.vigil import Vigil
 
 ACK_GRACE_S = 5.0
 """Beyond the lease: by then every replica has the revision or no lease."""
 LEDGER_LINES = 100
 """Changes that an answer carries, the latest ones; the store keeps all."""
-CRITICAL_ERRORS = "critical_errors"
-"""What a ledger line about them is called, and the name of their number."""
 SPREAD_NUMBER = "spread_s"
 """In the numbers of a ledger line that says how long a change took to reach every replica."""
 _REFUSALS = (StoreBusy, StoreCorrupt, StoreFailed, StoreFull, StoreGone, StoreReadOnly)
 """Of a store that cannot take a change, whatever the change is."""
-
-BY_ITSELF = "ra-guard control"
-CRITICAL_ERRORS_EVERY_S = 60.0
-"""Between two ledger lines about critical errors, so that a flood of them is a line a minute."""
 
 HEALTHY = Condition()
 
@@ -101,12 +95,11 @@ class ControlPlane:
         self._term = 0
         self._unstored: dict[str, tuple[Transition, Author]] = {}
         """Kills that replicas obey already and the store does not know yet."""
-        self._remembered: dict[str, dict[str, int]] = {}
         self._listeners: list[Listener] = []
-        self._told_critical_s: dict[str, float] = {}
         self.replicas = Replicas(steady)
         self.conditions = Conditions()
         self.vigil = Vigil(steady)
+        self._upkeep = Upkeep(self, store, self._flags, steady, report)
 
     # What replicas hear
 
@@ -169,6 +162,14 @@ class ControlPlane:
         """Of every experiment, sorted."""
         self._require_lead()
         return sorted(self._published)
+
+    def treated(self) -> Mapping[str, Experiment]:
+        """Those in force that are not killed, nor halted for a kill that is not stored yet."""
+        return {
+            key: found.experiment
+            for key, found in self._published.items()
+            if not found.experiment.killed and key not in self._unstored
+        }
 
     def current(self, key: str) -> Experiment:
         """The state in force. Raises NotTheWriter, UnknownExperiment."""
@@ -298,15 +299,7 @@ class ControlPlane:
 
     def tick(self) -> None:
         """What happens by itself, every step whatever became of the others. Never raises."""
-        steps = (
-            self.take_over,
-            self._obey_flags,
-            self._retry_kills,
-            self._roll_back_unseen,
-            self._note_critical_errors,
-            self._remember_replicas,
-        )
-        for step in steps:
+        for step in (self.take_over, self._retry_kills, *self._upkeep.steps):
             try:
                 step()
             except Exception as error:  # noqa: BLE001 (whatever it is, the other steps and the next tick must happen)
@@ -324,24 +317,12 @@ class ControlPlane:
                 if current is not None:
                     found[key] = published(experiment_of(current), current.sealed)
                     known = self._store.replicas(key)
-                    self._remembered[key] = known
+                    self._upkeep.remember(key, known)
                     self.replicas.expect(key, known)
                     self.vigil.begin(key)
             self._published = MappingProxyType(found)
             self._term = lease.term
         self._tell(*found)
-
-    def _obey_flags(self) -> None:
-        if not self.leads():
-            return
-        for key, in_force in self._published.items():
-            reading = self._flags.read(key)
-            is_treating = not in_force.experiment.killed and key not in self._unstored
-            if reading is not None and reading.state is FlagState.OFF and is_treating:
-                try:
-                    self.kill(key, Author(f"flag {reading.provider}", f"flag {key} is off"))
-                except ExperimentError as error:  # the flags of other experiments are obeyed all the same
-                    self._report(error)
 
     def _retry_kills(self) -> None:
         if not self.leads():
@@ -351,49 +332,6 @@ class ControlPlane:
                 self._change(key, transition, author, None)
             except ExperimentError as error:  # the others are tried all the same
                 self._report(error)
-
-    def _roll_back_unseen(self) -> None:
-        """A treatment that nobody watches is a reason to end it."""
-        if not self.leads():
-            return
-        for key, in_force in self._published.items():
-            patience_s = self.vigil.patience_s(in_force.experiment)
-            if patience_s is None or patience_s > 0 or key in self._unstored:
-                continue
-            minutes = self.vigil.unseen_s(key) / 60
-            limit = in_force.experiment.definition.rollback.without_evidence_minutes
-            why = f"no evidence for {minutes:.0f} minutes while users are treated; {limit} are allowed"
-            numbers = {"minutes_without_evidence": minutes, "minutes_allowed": float(limit)}
-            try:
-                self.roll_back(key, Author(BY_ITSELF, why, numbers))
-            except ExperimentError as error:  # the others are looked after all the same
-                self._report(error)
-
-    def _note_critical_errors(self) -> None:
-        if not self.leads():
-            return
-        for key in self._published:
-            count, now_s = self.conditions.new_critical_errors(key), self._steady()
-            if count == 0 or now_s - self._told_critical_s.get(key, -math.inf) < CRITICAL_ERRORS_EVERY_S:
-                continue
-            self._told_critical_s[key] = now_s
-            why = "replicas answered INTERNAL or DATA_LOSS, refused a damaged generation, or crashed"
-            self.note(key, CRITICAL_ERRORS, Author(BY_ITSELF, why), {CRITICAL_ERRORS: float(count)})
-            self.conditions.took(key, count)
-
-    def _remember_replicas(self) -> None:
-        lease = self.writer()
-        if lease is None or not self.leads():
-            return
-        for key in self._published:
-            self.replicas.forget_silent(key)
-            self.conditions.keep(key, frozenset(self.replicas.revisions(key)))
-            now, before = self.replicas.revisions(key), self._remembered.get(key, {})
-            for replica, revision in now.items() - before.items():
-                self._store.remember(key, replica, revision, lease=lease)
-            for replica in before.keys() - now.keys():
-                self._store.forget(key, replica, lease=lease)
-            self._remembered[key] = now
 
     # One change
 

@@ -9,7 +9,7 @@ from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import parse_definition
 from ra_guard.experiments.model import Experiment
 from ra_guard.experiments.monitor.outcomes import Look
-from ra_guard.experiments.plane import CRITICAL_ERRORS
+from ra_guard.experiments.upkeep import CRITICAL_ERRORS
 from ra_guard.v1 import experiment_pb2 as wire
 
 LOOK = "look"

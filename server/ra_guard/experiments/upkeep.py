@@ -1,0 +1,125 @@
+"""What the control plane sees to by itself, every few hundred milliseconds, while it is the writer.
+
+It obeys the feature flags, ends treatment that nobody watches, notes what went badly wrong, and remembers the replicas
+for whoever takes over. Steps may raise: the plane reports that, and the others happen all the same.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from ra_guard.experiments.condition import Conditions
+from ra_guard.experiments.control_store import ControlStore, Entry, WriterLease
+from ra_guard.experiments.errors import ExperimentError
+from ra_guard.experiments.flag import FlagSource, FlagState
+from ra_guard.experiments.model import Author, Experiment
+from ra_guard.experiments.published import Changed
+from ra_guard.experiments.replicas import Replicas
+from ra_guard.experiments.vigil import Vigil
+
+BY_ITSELF: Final = "ra-guard control"
+CRITICAL_ERRORS: Final = "critical_errors"
+"""What a ledger line about them is called, and the name of their number."""
+CRITICAL_ERRORS_EVERY_S: Final = 60.0
+"""Between two ledger lines about critical errors, so that a flood of them is a line a minute."""
+
+
+class Plane(Protocol):
+    """What upkeep asks of the control plane."""
+
+    replicas: Replicas
+    conditions: Conditions
+    vigil: Vigil
+
+    def leads(self) -> bool: ...
+    def writer(self) -> WriterLease | None: ...
+    def treated(self) -> Mapping[str, Experiment]: ...
+    def stored_keys(self) -> list[str]: ...
+    def kill(self, key: str, author: Author) -> Changed: ...
+    def roll_back(self, key: str, author: Author) -> Changed: ...
+    def note(self, key: str, what: str, author: Author, numbers: Mapping[str, float]) -> Entry: ...
+
+
+class Upkeep:
+    """The upkeep of one control plane. `steps` are called in turn, by one thread."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        store: ControlStore,
+        flags: FlagSource,
+        steady: Callable[[], float],
+        report: Callable[[BaseException], None],
+    ) -> None:
+        self._plane = plane
+        self._store = store
+        self._flags = flags
+        self._steady = steady
+        self._report = report
+        self._remembered: dict[str, dict[str, int]] = {}
+        self._told_critical_s: dict[str, float] = {}
+
+    @property
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """Safety first."""
+        return tuple(
+            self._while_leading(step)
+            for step in (self._obey_flags, self._roll_back_unseen, self._note_critical_errors, self._remember_replicas)
+        )
+
+    def remember(self, key: str, known: Mapping[str, int]) -> None:
+        """What the store knows of an experiment's replicas, read on taking over."""
+        self._remembered[key] = dict(known)
+
+    def _while_leading(self, step: Callable[[], None]) -> Callable[[], None]:
+        return lambda: step() if self._plane.leads() else None
+
+    def _obey_flags(self) -> None:
+        """Every flag is read, also of what is killed already: a replica's lease asks for its last value."""
+        for key in self._plane.stored_keys():
+            reading = self._flags.read(key)
+            if reading is not None and reading.state is FlagState.OFF and key in self._plane.treated():
+                self._try(self._plane.kill, key, Author(f"flag {reading.provider}", f"flag {key} is off"))
+
+    def _roll_back_unseen(self) -> None:
+        """A treatment that nobody watches is a reason to end it."""
+        for key, experiment in self._plane.treated().items():
+            patience_s = self._plane.vigil.patience_s(experiment)
+            if patience_s is None or patience_s > 0:
+                continue
+            minutes = self._plane.vigil.unseen_s(key) / 60
+            limit = experiment.definition.rollback.without_evidence_minutes
+            why = f"no evidence for {minutes:.0f} minutes while users are treated; {limit} are allowed"
+            numbers = {"minutes_without_evidence": minutes, "minutes_allowed": float(limit)}
+            self._try(self._plane.roll_back, key, Author(BY_ITSELF, why, numbers))
+
+    def _note_critical_errors(self) -> None:
+        for key in self._plane.stored_keys():
+            count, now_s = self._plane.conditions.new_critical_errors(key), self._steady()
+            if count == 0 or now_s - self._told_critical_s.get(key, -math.inf) < CRITICAL_ERRORS_EVERY_S:
+                continue
+            self._told_critical_s[key] = now_s
+            why = "replicas answered INTERNAL or DATA_LOSS, refused a damaged generation, or crashed"
+            self._plane.note(key, CRITICAL_ERRORS, Author(BY_ITSELF, why), {CRITICAL_ERRORS: float(count)})
+            self._plane.conditions.took(key, count)
+
+    def _remember_replicas(self) -> None:
+        lease, replicas = self._plane.writer(), self._plane.replicas
+        if lease is None:
+            return
+        for key in self._plane.stored_keys():
+            replicas.forget_silent(key)
+            now, before = replicas.revisions(key), self._remembered.get(key, {})
+            self._plane.conditions.keep(key, frozenset(now))
+            for replica, revision in now.items() - before.items():
+                self._store.remember(key, replica, revision, lease=lease)
+            for replica in before.keys() - now.keys():
+                self._store.forget(key, replica, lease=lease)
+            self._remembered[key] = now
+
+    def _try(self, change: Callable[[str, Author], Changed], key: str, author: Author) -> None:
+        """One experiment's change; the others are looked after all the same."""
+        try:
+            change(key, author)
+        except ExperimentError as error:
+            self._report(error)
