@@ -1,5 +1,7 @@
 """Definitions for tests: the template with some of its lines changed."""
 
+import re
+
 from ra_guard.experiments.definition import Definition, parse_definition, template
 
 
@@ -15,3 +17,8 @@ def changed(*replacements: tuple[str, str], text: str | None = None) -> str:
 def definition(*replacements: tuple[str, str]) -> Definition:
     """That text, parsed."""
     return parse_definition(changed(*replacements))
+
+
+def unmeasured() -> str:
+    """The template without what was measured of its triggers."""
+    return re.sub(r"\[triggers\.measured\]\n(?:[a-z_]+ = .*\n)+", "", template())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ra_guard.cli import main
-from ra_guard.experiments.definition import Definition, template
+from ra_guard.experiments.definition import Definition, parse_definition, template
 from ra_guard.experiments.definition.measures import Alarm, Requirement
 from ra_guard.experiments.definition.words import in_words
 from ra_guard.launch.errors import BeyondTheCalendar, NoLaunchDate
@@ -15,7 +15,7 @@ from ra_guard.launch.ledger import Drill
 from ra_guard.launch.package import Origin, Package, assemble, plain, planned_power, write
 from ra_guard.launch.pages import markdown
 
-from tests.stand_ins.definitions import definition
+from tests.stand_ins.definitions import changed, definition, unmeasured
 
 LAUNCH = date(2025, 10, 24)
 NOW = datetime(2025, 10, 17, 21, 5, 17, tzinfo=UTC)
@@ -136,8 +136,8 @@ def test_power_is_that_of_the_sample() -> None:
 
 
 def test_what_was_measured_of_a_trigger_is_told_and_breaks_no_table() -> None:
-    first = "coverage_percent = 90\nmin_requests = 100\n"
-    pages = markdown(package(definition((first, first + MEASURED))))
+    first = "coverage_percent = 90\nmin_requests = 200\n"
+    pages = markdown(package(parse_definition(changed((first, first + MEASURED), text=unmeasured()))))
     (row,) = (line for line in pages.splitlines() if "healthy runs" in line)
     assert "0.1 % of 2,000 healthy runs rolled back (at most 0.4 %)" in row
     assert "100 % of 500 with errors \\| at 5 %, half of them within 31 minutes" in row

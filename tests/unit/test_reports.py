@@ -226,11 +226,15 @@ def test_a_trigger_says_how_often_it_is_wrong_and_how_soon_right() -> None:
         detected_percent=99.2,
         detection_minutes_median=31.0,
     )
-    assert "not measured" in text(made("healthy", ReportKind.SUMMARY))
     first, *others = now.assessment.tick.triggers
-    shown = replace(first, alarm=first.alarm.model_copy(update={"measured": measured}))
-    tick = replace(now.assessment.tick, triggers=(shown, *others))
-    said = markdown(replace(now, assessment=replace(now.assessment, tick=tick)), ReportKind.SUMMARY)
+
+    def told(what: Measured | None) -> str:
+        shown = replace(first, alarm=first.alarm.model_copy(update={"measured": what}))
+        tick = replace(now.assessment.tick, triggers=(shown, *others))
+        return markdown(replace(now, assessment=replace(now.assessment, tick=tick)), ReportKind.SUMMARY)
+
+    assert "not measured" in told(None)
+    said = told(measured)
     for part in (
         "0.35 %",
         "2,000 healthy runs",
