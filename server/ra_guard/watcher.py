@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from ra_guard import _core
 from ra_guard.alerts.board import State
 from ra_guard.alerts.delivery import Delivery, addresses_of
-from ra_guard.alerts.message import Links
+from ra_guard.alerts.message import Links, Message
 from ra_guard.client import ExperimentClient
 from ra_guard.config import Alerts
 from ra_guard.errors import RaGuardError
@@ -81,9 +81,17 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
     objects = StoredObjects.open(settings.objects_url)
     key = settings.experiment.key
     standing = StandingFile(settings.run_dir / "watch" / f"{key}.alerts.json")
-    delivery = Delivery(addresses_of(settings.alerts), failures.report)
+    addresses = addresses_of(settings.alerts)
+    if not any(addresses.values()):
+        log.warning("nobody_is_told", found="no address", wanted="alerts.slack or alerts.email; see default.toml")
+    delivery = Delivery(addresses, failures.report)
     links = links_of(settings.alerts)
     token = settings.watch.token or settings.control.token
+
+    def offer(message: Message) -> None:
+        """To the log too: what nobody could be told is still said."""
+        log.info("message", kind=message.kind.value, title=message.title, summary=message.summary)
+        delivery.offer(message)
 
     def follow(seen: Seen) -> Logs:
         return Logs(objects, settings.evidence_dir, READER, seen.experiment)
@@ -92,14 +100,14 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
         tools = Tools(
             control=control,
             follow=follow,
-            offer=delivery.offer,
+            offer=offer,
             keep=standing.keep,
             beside=beside,
             reporter=Reporter(
                 settings.reports_dir / key,
                 f"the logs under {settings.objects_url}",
                 hour_utc=settings.watch.report_hour,
-                offer=delivery.offer,
+                offer=offer,
                 beside=beside,
                 links=links,
                 report=failures.report,
@@ -111,21 +119,18 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
         metrics = watch_metrics(settings, watch, delivery, failures.report)
         delivery.start()
         try:
-            run(watch, settings.watch.every_s, stop, log)
+            run(watch, settings.watch.every_s, stop)
         finally:
             delivery.close(TELL_S)
             metrics.close()
             watch.close()
 
 
-def run(watch: Watch, every_s: float, stop: threading.Event, log: FilteringBoundLogger) -> None:
+def run(watch: Watch, every_s: float, stop: threading.Event) -> None:
     """A turn now and then one each ``every_s``, without making up for those that took longer."""
     next_s = time.monotonic()
     while True:
-        before = watch.totals.rollbacks, watch.totals.advances
         watch.turn(datetime.now(UTC))
-        if (watch.totals.rollbacks, watch.totals.advances) != before:
-            log.info("watched", rollbacks=watch.totals.rollbacks, advances=watch.totals.advances)
         next_s = max(next_s + every_s, time.monotonic())
         if stop.wait(max(0.0, next_s - time.monotonic())):
             return
