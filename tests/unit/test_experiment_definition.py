@@ -43,7 +43,7 @@ UNKNOWN = [
     (("bound_count = 0", "bound_cuont = 0"), "bound_cuont in stages[0].gates[0]", "bound_count"),
     (("severity = ", "severty = "), "severty in metrics.guardrails[0]", "severity"),
     (("bound_percent = 2.0", "bound_percents = 2.0"), "bound_percents in triggers[0]", "bound_percent"),
-    (("[[triggers]]\n", "[[trigers]]\n"), "trigers in the definition", "triggers"),
+    (("[[alerts]]\n", "[[alrts]]\n"), "alrts in the definition", "alerts"),
     (('mode = "ab"', 'mode = "abc"'), "mode = 'abc'", "interleaving"),
     (('metric = "critical_errors"', 'metric = "critical_error"'), "'critical_error'", "critical_errors"),
     (('metric = "ndcg_at_10"\n# nDCG', 'metric = "ndcg"\n# nDCG'), "metrics.primary.metric = 'ndcg'", "ndcg_at_10"),
