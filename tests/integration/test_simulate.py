@@ -25,10 +25,13 @@ hours = 9
 size = 20
 """
 
+PLANNED = {"users = 5000\nusers_per_arm = 2500\n": "users = 41750\nusers_per_arm = 20875\n"}
+"""The sample of the plan's own simulation."""
+
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
-    (tmp_path / "definition.toml").write_text(one_stage().text, encoding="utf-8")
+    (tmp_path / "definition.toml").write_text(one_stage(**PLANNED).text, encoding="utf-8")
     path = tmp_path / "short.toml"
     path.write_text(SHORT, encoding="utf-8")
     return path

@@ -33,7 +33,7 @@ def test_triggers(plan: Definition) -> None:
         "nDCG@10 below control - 1 point for 2 hours",
     ]
     assert [evidence_in_words(trigger) for trigger in plan.triggers] == [
-        "as observed over the last 15 minutes, from 100 requests in treatment, with 90 % of the readings",
+        "as observed over the last 15 minutes, from 200 requests in treatment, with 90 % of the readings",
         "as observed over the last 15 minutes, from 100 requests in each arm, with 90 % of the readings",
         "proven by the whole interval in the epoch so far, from 100 users in each arm, with 90 % of the readings",
     ]

@@ -34,11 +34,15 @@ def traffic(
     return batch(rows)
 
 
+FEWER = "coverage_percent = 90\nmin_requests = 200", "coverage_percent = 90\nmin_requests = 100"
+"""Of the trigger on errors, for a test's traffic: enough in the third minute."""
+
+
 class Run:
     """A monitor that is stepped minute by minute."""
 
     def __init__(self, plan: Definition | None = None, stage_bp: int = 100) -> None:
-        self.monitor = Monitor(plan or definition(), epoch_since=START, stage_bp=stage_bp, stage_since=START)
+        self.monitor = Monitor(plan or definition(FEWER), epoch_since=START, stage_bp=stage_bp, stage_since=START)
         self.minute = START
 
     def minutes(self, number: int, vitals: Vitals | None = VITALS, **kind: object) -> Tick:
@@ -168,11 +172,11 @@ def test_all_guardrails_healthy() -> None:
 def test_another_definition_keeps_what_asks_the_same() -> None:
     run = Run()
     run.minutes(16, errors=(0, 4))
-    run.monitor.redefine(definition(("bound_added_ms = 200", "bound_added_ms = 210")))
+    run.monitor.redefine(definition(FEWER, ("bound_added_ms = 200", "bound_added_ms = 210")))
     tick = run.minutes(1, errors=(0, 4))
     assert trigger(tick, Metric.ERROR_RATE).is_firing
     assert trigger(tick, Metric.LATENCY_P95).coverage == pytest.approx(1 / 15)
-    run.monitor.redefine(definition(("bound_percent = 2.0", "bound_percent = 2.5")))
+    run.monitor.redefine(definition(FEWER, ("bound_percent = 2.0", "bound_percent = 2.5")))
     tick = run.minutes(1, errors=(0, 4))
     assert trigger(tick, Metric.ERROR_RATE).crossed
     assert not trigger(tick, Metric.ERROR_RATE).is_firing
