@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import grpc
 from ra_guard.client import CallFailed, ExperimentClient
@@ -15,6 +16,8 @@ from bench.workload import EXPERIMENT, RAMP_BP, definition
 SMALL_RAMP_BP = 1000
 PAUSE_S = 0.02
 WHO, WHY = "bench", "another mode, for the log"
+
+Answer = TypeVar("Answer")
 
 
 class Conductor:
@@ -32,12 +35,11 @@ class Conductor:
 
     def small_ramp(self) -> None:
         """Most users are not enrolled."""
-        self._wait_for_control_plane()
         self._ramp(SMALL_RAMP_BP)
 
     def kill(self) -> None:
         """The killswitch."""
-        self._control.kill(wire.KillRequest(key=EXPERIMENT, who=WHO, why=WHY))
+        self._ask(lambda: self._control.kill(wire.KillRequest(key=EXPERIMENT, who=WHO, why=WHY)))
 
     def shadow(self) -> None:
         """Shadow for everyone, in a new epoch. The experiment is killed."""
@@ -57,29 +59,30 @@ class Conductor:
             request = wire.GetPlanRequest(key=EXPERIMENT, revision=revision)
             yield self._control.get_plan(request).plan.SerializeToString()
 
-    def _wait_for_control_plane(self) -> None:
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        """Asks until there is a writer: none answers meanwhile, and one without its lease asks to be tried again."""
         while True:
             try:
-                self._control.get(wire.GetRequest(key=EXPERIMENT))
+                return question()
             except CallFailed as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 time.sleep(PAUSE_S)
-            else:
-                return
 
     def _apply(self, mode: str) -> None:
-        revision = self._control.get(wire.GetRequest(key=EXPERIMENT)).experiment.plan.revision
-        text = definition(lease_s=self._lease_s, mode=mode)
-        self._control.apply(wire.ApplyRequest(definition=text, who=WHO, why=WHY, expected_revision=revision))
+        found = self._ask(lambda: self._control.get(wire.GetRequest(key=EXPERIMENT)))
+        text, revision = definition(lease_s=self._lease_s, mode=mode), found.experiment.plan.revision
+        request = wire.ApplyRequest(definition=text, who=WHO, why=WHY, expected_revision=revision)
+        self._ask(lambda: self._control.apply(request))
 
     def _resume(self) -> None:
-        self._control.resume(wire.ResumeRequest(key=EXPERIMENT, who=WHO, why=WHY))
+        self._ask(lambda: self._control.resume(wire.ResumeRequest(key=EXPERIMENT, who=WHO, why=WHY)))
         self._ramp(RAMP_BP)
 
     def _ramp(self, ramp_bp: int) -> None:
         pace = wire.PACE_SKIPPING_STAGES
-        self._control.ramp(wire.RampRequest(key=EXPERIMENT, ramp_bp=ramp_bp, pace=pace, who=WHO, why=WHY))
+        request = wire.RampRequest(key=EXPERIMENT, ramp_bp=ramp_bp, pace=pace, who=WHO, why=WHY)
+        self._ask(lambda: self._control.ramp(request))
 
 
 PHASES: tuple[tuple[float, Callable[[Conductor], None]], ...] = (
