@@ -53,7 +53,8 @@ test-rust:
 	cargo test --workspace --exclude ra-guard-py --locked --quiet
 
 test-python: setup
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not triton" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m triton  # by themselves: a real Triton, its models and a load on it want all cores
 
 lint: $(VENV)/.core ## formatting, types and the wire's rules
 	cargo fmt --all --check
