@@ -28,6 +28,8 @@ FEEDBACK_TIMEOUT_S = 30.0
 FEEDBACK_BATCH = 1000
 """Events of one batch, as feedback.proto allows."""
 EXPERIMENT_ADMIN = "ra_guard.v1.ExperimentAdmin"
+ADMIN_ANSWER_BYTES = 64 << 20
+"""Of one answer: room for 10,000 ledger lines of 6 KiB. gRPC by itself takes 4 MiB."""
 
 # Five attempts within about 0.4 s: enough for a killed worker's callers to reach another one, too short to hide
 # that nobody is there.
@@ -142,11 +144,13 @@ def rerank_request(**fields: Unpack[RerankFields]) -> rerank_pb2.RerankRequest:
 class Client:
     """A channel to one address, its deadlines and its errors. Usable as a context manager."""
 
-    def __init__(self, address: str, *, timeout_s: float, token: str = "") -> None:
+    def __init__(
+        self, address: str, *, timeout_s: float, token: str = "", options: Sequence[tuple[str, int]] = ()
+    ) -> None:
         self.address = address
         self.timeout_s = timeout_s
         self._token = token
-        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(address, options=[*_CHANNEL_OPTIONS, *options])
 
     def close(self) -> None:
         """Ends the connection; calls in flight are cancelled."""
@@ -360,7 +364,8 @@ class _AdminClient(Client):
     """One instance of the control plane."""
 
     def __init__(self, address: str, token: str, timeout_s: float) -> None:
-        super().__init__(address, timeout_s=timeout_s, token=token)
+        options = (("grpc.max_receive_message_length", ADMIN_ANSWER_BYTES),)
+        super().__init__(address, timeout_s=timeout_s, token=token, options=options)
 
     def ask(self, method: str, request: Message, response: type[_Response]) -> _Response:
         """One unary call."""

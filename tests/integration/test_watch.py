@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from ra_guard.alerts.message import Kind
+from ra_guard.experiments.control_store import StoreGone
 from ra_guard.experiments.definition import template
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.monitor.decision import decide
+from ra_guard.experiments.monitor.outcomes import BY_ITSELF
 from ra_guard.logs.errors import ObjectsUnreachable
 from ra_guard.logs.objects import StoredObjects
-from ra_guard.watch.loop import ACKNOWLEDGED, WHO
+from ra_guard.watch.loop import ACKNOWLEDGED
 from ra_guard.watch.seen import LOOK, look_of
 
 from tests.stand_ins.definitions import changed
@@ -51,7 +53,7 @@ def test_errors_of_treatment_roll_back_and_the_ledger_says_why(watched: World) -
     assert watched.failed == []
     assert watched.experiment.rolled_back
     (line,) = [entry for entry in watched.ledger if "roll back" in entry.what]
-    assert line.who == WHO
+    assert line.who == BY_ITSELF
     assert "error_rate" in line.why
     assert "2 %" in line.why
     assert 2 < line.numbers["trigger_error_rate"] < 30
@@ -60,6 +62,39 @@ def test_errors_of_treatment_roll_back_and_the_ledger_says_why(watched: World) -
     assert Kind.ROLLED_BACK in watched.kinds()
     watch.turn(complete(datetime.now(UTC)) + timedelta(minutes=1))
     assert watched.kinds().count(Kind.ROLLED_BACK) == 1, "one way: there is nothing left to roll back"
+    watch.close()
+
+
+def test_a_fault_that_came_and_went_while_nobody_looked_rolls_back_all_the_same(watched: World) -> None:
+    watched.ramp(5000)
+    watched.answer(range(300), fail=lambda user: user % 10 == 0)
+    watched.ship()
+    watch = watched.watch()
+    watch.turn(complete(datetime.now(UTC)) + timedelta(minutes=30))
+    assert watch.latest is not None
+    assert not any(each.is_firing for each in watch.latest.triggers), "its five minutes are long over"
+    assert watched.experiment.rolled_back
+    watch.close()
+
+
+def test_a_rollback_that_is_refused_is_ordered_until_it_is_done(
+    watched: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreGone(found="no store", wanted="one", cure="mend it")
+
+    watched.ramp(5000)
+    watched.answer(range(300), fail=lambda user: user % 10 == 0)
+    watched.ship()
+    watch, at = watched.watch(), complete(datetime.now(UTC))
+    with monkeypatch.context() as down:
+        down.setattr(watched.plane, "roll_back", refuse)
+        watch.turn(at)
+    assert [type(error) for error in watched.failed] == [StoreGone]
+    assert Kind.ROLLED_BACK not in watched.kinds()
+    watch.turn(at + timedelta(minutes=30))
+    assert watched.experiment.rolled_back, "although nothing fires any more"
+    assert watched.kinds().count(Kind.ROLLED_BACK) == 1
     watch.close()
 
 
@@ -73,7 +108,7 @@ def test_a_healthy_stage_that_was_held_leads_to_the_next(watched: World) -> None
     watch.turn(complete(at) + timedelta(hours=24))
     assert watched.failed == []
     assert watched.experiment.ramp_bp == 2500
-    line = next(entry for entry in reversed(watched.ledger) if entry.who == WHO)
+    line = next(entry for entry in reversed(watched.ledger) if entry.who == BY_ITSELF)
     assert "gate" in line.why
     assert line.numbers["held_h"] >= 24
     assert Kind.RAMP_ADVANCED in watched.kinds()

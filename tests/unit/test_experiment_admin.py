@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from ra_guard import _core
 from ra_guard.client import CallFailed, ControlSource, ExperimentClient
 from ra_guard.experiments.allocation import Arm, arm_of, hash_seed
-from ra_guard.experiments.control_store import StoreGone
+from ra_guard.experiments.control_store import Entry, StoreGone
 from ra_guard.experiments.definition import template
 from ra_guard.experiments.model import Pace
 from ra_guard.experiments.plane import LEDGER_LINES
@@ -441,3 +442,14 @@ def test_the_same_methods_answer_without_a_server(control: Instance) -> None:
     admin = ExperimentAdmin(control.plane)
     assert admin.kill(wire.KillRequest(key=KEY, **SIGNED)).experiment.plan.killed
     assert admin.get(wire.GetRequest(key=KEY)).experiment.plan.revision == 2
+
+
+def test_a_whole_ledger_of_the_longest_lines_comes_in_one_answer(
+    control: Instance, client: ExperimentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = {f"{number:03}{'n' * 24}": 1.5 for number in range(20)}
+    line = Entry(KEY, 1, datetime(2026, 3, 4, tzinfo=UTC), "w" * 128, "y" * 512, "t" * 256, numbers)
+    monkeypatch.setattr(control.plane, "ledger", lambda _, lines: (line,) * lines)
+    found = client.get_ledger(wire.GetLedgerRequest(key=KEY))
+    assert (len(found.changes), found.changes[-1].why) == (10_000, line.why)
+    assert found.ByteSize() > 4 << 20, "more than gRPC takes by itself"

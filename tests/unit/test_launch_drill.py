@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ra_guard.experiments.ledger import entries_of
 from ra_guard.launch import ledger
 from ra_guard.launch.checks.drill import drill, rollback_tested
 from ra_guard.launch.errors import DrillRefused, NotResumed
@@ -21,7 +22,7 @@ def test_a_drill_kills_resumes_and_leaves_its_numbers(tmp_path: Path) -> None:
     drill(system(tmp_path, admin=admin), "ada")
     assert admin.asked == ["kill", "resume", ledger.DRILLED]
     line = wire.Change(revision=6, who="ada", why="a drill", what=ledger.DRILLED, numbers=admin.numbers)
-    after = system(tmp_path, experiment(epoch=2), ledger=ledger.entries_of(KEY, [line]))
+    after = system(tmp_path, experiment(epoch=2), ledger=entries_of(KEY, [line]))
     found = rollback_tested(after)
     assert found.result is Result.PASS
     assert "a kill reached 2 replicas in 0.500 s, where 300 s are allowed" in found.evidence
@@ -30,7 +31,7 @@ def test_a_drill_kills_resumes_and_leaves_its_numbers(tmp_path: Path) -> None:
     hasty = definition(("within_s = 300", "within_s = 1"))
     line.numbers[ledger.KILL_S] = 1.5
     fails(
-        rollback_tested(replace(after, definition=hasty, ledger=ledger.entries_of(KEY, [line]))),
+        rollback_tested(replace(after, definition=hasty, ledger=entries_of(KEY, [line]))),
         "in 1.500 s",
         "wanted at most 1 s",
     )
@@ -40,7 +41,7 @@ def test_a_drill_kills_resumes_and_leaves_its_numbers(tmp_path: Path) -> None:
 def test_a_drill_that_reached_not_all_or_nobody_fails(tmp_path: Path, admin: Admin) -> None:
     drill(system(tmp_path, admin=admin), "ada")
     line = wire.Change(revision=6, who="ada", why="a drill", what=ledger.DRILLED, numbers=admin.numbers)
-    fails(rollback_tested(system(tmp_path, experiment(epoch=2), ledger=ledger.entries_of(KEY, [line]))), "wanted all")
+    fails(rollback_tested(system(tmp_path, experiment(epoch=2), ledger=entries_of(KEY, [line]))), "wanted all")
 
 
 def test_a_drill_that_cannot_resume_says_what_to_do(tmp_path: Path) -> None:

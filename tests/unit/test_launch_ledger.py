@@ -9,11 +9,11 @@ import pytest
 from ra_guard.cli import experiment_launch, main
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import template
+from ra_guard.experiments.ledger import entries_of
 from ra_guard.launch.errors import NotSigned
 from ra_guard.launch.ledger import (
     DRILLED,
     Drill,
-    entries_of,
     latest_drill,
     require_signable,
     signatures,

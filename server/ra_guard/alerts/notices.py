@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ra_guard.alerts.message import Fact, Kind, Links, Message
 from ra_guard.alerts.wording import clock, lasted
+from ra_guard.experiments.allocation import percent
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import Report
 from ra_guard.experiments.definition.vocabulary import Cadence, ReportKind, Route, Severity, Team
@@ -184,11 +185,6 @@ def trial(at: datetime) -> Message:
         severity=None,
         routes=tuple(Route),
     )
-
-
-def percent(ramp_bp: int) -> str:
-    """A ramp in basis points as a share of users in each arm."""
-    return f"{ramp_bp / 100:g} %"
 
 
 def _numbers(numbers: Mapping[str, float]) -> tuple[Fact, ...]:

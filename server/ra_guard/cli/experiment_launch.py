@@ -12,6 +12,7 @@ from ra_guard.client import ExperimentClient
 from ra_guard.config import Settings, load
 from ra_guard.errors import ConfigError
 from ra_guard.experiments.definition import parse_definition
+from ra_guard.experiments.ledger import entries_of
 from ra_guard.launch import ledger
 from ra_guard.launch.package import Origin, Package, assemble, write
 from ra_guard.launch.pages import markdown
@@ -84,7 +85,7 @@ def _in_force(settings: Settings, control: str | None, key: str, launch: date | 
         experiment = client.get(wire.GetRequest(key=key)).experiment
         lines = client.get_ledger(wire.GetLedgerRequest(key=key)).changes
     origin = Origin(addresses, experiment.plan.revision)
-    drill = ledger.latest_drill(ledger.entries_of(key, lines))
+    drill = ledger.latest_drill(entries_of(key, lines))
     return assemble(parse_definition(experiment.definition), launch, origin, drill, datetime.now(UTC))
 
 

@@ -15,6 +15,7 @@ from ra_guard.config import Settings, load
 from ra_guard.experiments.definition import Definition, parse_definition
 from ra_guard.experiments.definition.vocabulary import Approval, Area
 from ra_guard.experiments.definition.words import spoken
+from ra_guard.experiments.ledger import entries_of
 from ra_guard.launch import ledger
 from ra_guard.launch.checks import checks_of
 from ra_guard.launch.checks.drill import drill as run_drill
@@ -63,7 +64,7 @@ def _system(settings: Settings, server: str | None, client: ExperimentClient, ke
         server=server or settings.server.address(settings.server.port),
         definition=parse_definition(experiment.definition),
         experiment=experiment,
-        ledger=ledger.entries_of(key, client.get_ledger(wire.GetLedgerRequest(key=key)).changes),
+        ledger=entries_of(key, client.get_ledger(wire.GetLedgerRequest(key=key)).changes),
         admin=client,
     )
 

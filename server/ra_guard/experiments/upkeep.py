@@ -15,7 +15,7 @@ from ra_guard.experiments.flag import FlagSource, FlagState
 from ra_guard.experiments.model import Author, Experiment
 from ra_guard.experiments.published import Changed
 from ra_guard.experiments.replicas import Replicas
-from ra_guard.experiments.vigil import Vigil
+from ra_guard.experiments.vigil import Vigil, why_unseen
 
 BY_ITSELF: Final = "ra-guard control"
 CRITICAL_ERRORS: Final = "critical_errors"
@@ -89,9 +89,8 @@ class Upkeep:
                 continue
             minutes = self._plane.vigil.unseen_s(key) / 60
             limit = experiment.definition.rollback.without_evidence_minutes
-            why = f"no evidence for {minutes:.0f} minutes while users are treated; {limit} are allowed"
             numbers = {"minutes_without_evidence": minutes, "minutes_allowed": float(limit)}
-            self._try(self._plane.roll_back, key, Author(BY_ITSELF, why, numbers))
+            self._try(self._plane.roll_back, key, Author(BY_ITSELF, why_unseen(minutes, limit), numbers))
 
     def _note_critical_errors(self) -> None:
         for key in self._plane.stored_keys():

@@ -9,6 +9,11 @@ from collections.abc import Callable
 from ra_guard.experiments.model import Experiment
 
 
+def why_unseen(minutes: float, allowed: int) -> str:
+    """Why an experiment is rolled back without evidence, for the ledger."""
+    return f"no evidence for {minutes:.0f} minutes while users are treated; {allowed} are allowed"
+
+
 class Vigil:
     """The age of the evidence, by experiment. Patience starts anew with a new writer, and with the first users."""
 

@@ -6,9 +6,9 @@ people are to look again. A drill is the exception: it begins a new epoch withou
 signed before it still holds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from ra_guard.experiments.control_store import Entry
@@ -16,7 +16,6 @@ from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import ChecklistLine
 from ra_guard.experiments.definition.vocabulary import Proof
 from ra_guard.launch.errors import NotSigned
-from ra_guard.v1 import experiment_pb2 as wire
 
 SIGNED: Final = "signed "
 WITHDRAWN: Final = "withdrew the signature of "
@@ -56,22 +55,6 @@ class Drill:
     """That did not, and still had a lease."""
     epoch: int
     """That it began."""
-
-
-def entries_of(key: str, changes: Iterable[wire.Change]) -> tuple[Entry, ...]:
-    """Lines of the ledger as an answer of the control plane has them."""
-    return tuple(
-        Entry(
-            key,
-            change.revision,
-            change.at.ToDatetime(UTC),
-            change.who,
-            change.why,
-            change.what,
-            dict(change.numbers),
-        )
-        for change in changes
-    )
 
 
 def signed(item: str) -> str:

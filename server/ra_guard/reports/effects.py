@@ -5,18 +5,16 @@ none is adjusted for the others, and none decides. A guardrail on the same metri
 one-sided and made for its bound.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ra_guard.evidence.contrast import ArmStatistics, Contrast
-from ra_guard.evidence.latency import quantile_ms, upper_ms
-from ra_guard.evidence.tally import Quantity
+from ra_guard.evidence.contrast import Contrast
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.analysis import Indicator
 from ra_guard.experiments.definition.measures import MEASURES, Metric, Scale
 from ra_guard.experiments.monitor.outcomes import Reading
 from ra_guard.experiments.monitor.primary import alpha_of, primary_effect
+from ra_guard.experiments.monitor.reading import MEANS, P95, Times
 from ra_guard.reports.content import Content
 from ra_guard.reports.words import insufficient
 from ra_guard.stats import anytime, proportions, quantile_tests
@@ -25,18 +23,6 @@ from ra_guard.stats.moments import Moments
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 
 _PERCENT: Final = 100.0
-_P95: Final = 0.95
-_UNKNOWN_TIME: Final = 1
-"""Buckets to leave out at the front: a time of 0 stands for one that was not recorded."""
-_USER_MEANS: Final[Mapping[Metric, tuple[Quantity, float]]] = {
-    Metric.NDCG_AT_10: (Quantity.NDCG, 100.0),
-    Metric.SATISFACTION: (Quantity.RATING, 1.0),
-    Metric.COMPLAINTS: (Quantity.COMPLAINTS, 1.0),
-    Metric.CLICK_THROUGH_RATE: (Quantity.CLICK_THROUGH, _PERCENT),
-    Metric.QUERY_COMPLETION_RATE: (Quantity.COMPLETION, _PERCENT),
-    Metric.CONTENT_DISCOVERY: (Quantity.DISCOVERY, 1.0),
-}
-"""What is a mean over users: the quantity, and how many of the metric's units one of its own is."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +56,13 @@ def _reading(content: Content, metric: Metric) -> Reading:
             return _latency(plan, epoch)
         case Metric.ERROR_RATE:
             return _errors(plan, epoch)
-        case _ if metric in _USER_MEANS:
+        case _ if metric in MEANS:
             return _mean(plan, epoch, metric)
     return _nothing("it is not measured by arm")
 
 
 def _mean(plan: Definition, epoch: Contrast, metric: Metric) -> Reading:
-    quantity, unit = _USER_MEANS[metric]
+    quantity, unit = MEANS[metric].quantity, MEANS[metric].unit
     if any(quantity in arm.broken for arm in (epoch.control, epoch.treatment)):
         return replace(_nothing(f"{quantity.name.lower()} that cannot be"), is_broken=True)
     moments = [arm.means.get(quantity, Moments.empty(1)) for arm in (epoch.control, epoch.treatment)]
@@ -98,22 +84,11 @@ def _errors(plan: Definition, epoch: Contrast) -> Reading:
 
 def _latency(plan: Definition, epoch: Contrast) -> Reading:
     arms = epoch.control, epoch.treatment
-    control, treatment = map(_times, arms)
+    times = [Times(arm.latency) for arm in arms]
+    samples = (each.sample(arm.latency_design_effect) for each, arm in zip(times, arms, strict=True))
     opt = plan.sample.users_per_arm
-    effect = quantile_tests.difference(control, treatment, quantile=_P95, requests_opt=opt, alpha=alpha_of(plan))
-    return _of(effect, 1.0, [_p95_ms(arm) for arm in arms], [control.requests, treatment.requests])
-
-
-def _times(arm: ArmStatistics) -> quantile_tests.Sample:
-    return quantile_tests.sample_of_histogram(
-        upper_ms()[_UNKNOWN_TIME:], arm.latency[_UNKNOWN_TIME:], design_effect=arm.latency_design_effect
-    )
-
-
-def _p95_ms(arm: ArmStatistics) -> float | None:
-    known = arm.latency.copy()
-    known[:_UNKNOWN_TIME] = 0
-    return quantile_ms(known, _P95)
+    effect = quantile_tests.difference(*samples, quantile=P95, requests_opt=opt, alpha=alpha_of(plan))
+    return _of(effect, 1.0, [each.p95 for each in times], [each.calls for each in times])
 
 
 def _of(effect: Effect | Insufficient, unit: float, levels: list[float | None], counts: list[int]) -> Reading:

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.model import Author, Experiment, describe, numbers_of
-
-WATCH: Final = "ra-guard watch"
-"""Who does what happens by itself."""
+from ra_guard.experiments.monitor.outcomes import BY_ITSELF
 
 
 class Ledger:
@@ -45,4 +42,4 @@ class Ledger:
         numbers: Mapping[str, float] | None = None,
     ) -> None:
         """Something that changes no revision."""
-        self._entries.append(Entry(experiment.key, experiment.revision, at, WATCH, why, what, numbers or {}))
+        self._entries.append(Entry(experiment.key, experiment.revision, at, BY_ITSELF, why, what, numbers or {}))

@@ -16,16 +16,26 @@ from ra_guard.evidence.tally import Batch, Quantity
 from ra_guard.experiments.allocation import hash_seed
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
-from ra_guard.experiments.definition.measures import Metric
 from ra_guard.experiments.definition.vocabulary import Approval
 from ra_guard.experiments.model import Author, Experiment, Pace, first
 from ra_guard.experiments.monitor import decision, looks, rollout
 from ra_guard.experiments.monitor.monitor import Monitor
-from ra_guard.experiments.monitor.outcomes import Advance, Assessment, Decision, Look, RollBack, Tick, Verdict
+from ra_guard.experiments.monitor.outcomes import (
+    BY_ITSELF,
+    Advance,
+    Assessment,
+    Decision,
+    Look,
+    RollBack,
+    Tick,
+    Verdict,
+)
+from ra_guard.experiments.monitor.reading import MEANS
+from ra_guard.experiments.vigil import why_unseen
 from ra_guard.simulation import faults
 from ra_guard.simulation.calls import draw_calls
 from ra_guard.simulation.errors import WrongTicks
-from ra_guard.simulation.ledger import WATCH, Ledger
+from ra_guard.simulation.ledger import Ledger
 from ra_guard.simulation.notes import AlertCount, Alerts, Notes
 from ra_guard.simulation.people import Allocation, draw_people
 from ra_guard.simulation.quiet import Quiet
@@ -35,15 +45,6 @@ from ra_guard.stats.outcome import Insufficient
 
 LAUNCH: Final = datetime(2025, 10, 24, tzinfo=UTC)
 """When every simulation begins: the plan's date."""
-QUANTITY_OF: Final = {
-    Metric.NDCG_AT_10: Quantity.NDCG,
-    Metric.SATISFACTION: Quantity.RATING,
-    Metric.COMPLAINTS: Quantity.COMPLAINTS,
-    Metric.CLICK_THROUGH_RATE: Quantity.CLICK_THROUGH,
-    Metric.QUERY_COMPLETION_RATE: Quantity.COMPLETION,
-    Metric.CONTENT_DISCOVERY: Quantity.DISCOVERY,
-}
-"""Metrics that are means over users."""
 NO_EVIDENCE: Final = "no evidence"
 """The cause of a rollback by the control plane's own rule."""
 
@@ -90,7 +91,7 @@ class Script:
             return frozenset(Quantity)
         gates = (gate for stage in self.definition.stages for gate in stage.gates)
         bounds = (*gates, *self.definition.metrics.guardrails, *self.definition.triggers)
-        asked = {QUANTITY_OF[bound.metric] for bound in bounds if bound.metric in QUANTITY_OF}
+        asked = {MEANS[bound.metric].quantity for bound in bounds if bound.metric in MEANS}
         return frozenset({Quantity.NDCG} | asked)
 
 
@@ -227,14 +228,15 @@ class _Play:
         self._is_silent, missing = True, minute - self._known
         if not self._script.rolls_back or missing < allowed or not rollout.is_treating(self._experiment):
             return None
-        why = f"no evidence for {missing} minutes with users treated, {allowed} are allowed: nobody would see a harm"
-        found = RollBack(why, {"minutes_without_evidence": float(missing)}, has_shared_cause=False)
+        found = RollBack(
+            why_unseen(missing, allowed), {"minutes_without_evidence": float(missing)}, has_shared_cause=False
+        )
         return self._roll_back(minute, found, (NO_EVIDENCE,))
 
     def _roll_back(self, minute: int, found: RollBack, causes: tuple[str, ...]) -> Ending:
         at = at_minute(minute)
         after = self._experiment.roll_back(at)
-        self._experiment = self._ledger.change(self._experiment, after, at, Author(WATCH, found.why), found.numbers)
+        self._experiment = self._ledger.change(self._experiment, after, at, Author(BY_ITSELF, found.why), found.numbers)
         return Ending(minute, causes, found.why)
 
     # Every hour
@@ -249,7 +251,7 @@ class _Play:
         move = rollout.next_move(self._experiment, assessment, at)
         if isinstance(move, Advance):
             after = self._experiment.ramp(move.ramp_bp, Pace.BY_STAGE, at)
-            self._ledger.change(self._experiment, after, at, Author(WATCH, move.why), move.numbers)
+            self._ledger.change(self._experiment, after, at, Author(BY_ITSELF, move.why), move.numbers)
             self._experiment = after
             self._monitor.stage(after.ramp_bp, self._launch_minute + minute)
         else:

@@ -1,13 +1,7 @@
 """Everything of one play that a report needs: the hours as they were, and the evidence by gallery domain."""
 
-from dataclasses import fields, replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from ra_guard.evidence.contrast import Contrast, Evidence
-from ra_guard.evidence.tally import Batch, Calls, Changes
+from ra_guard.evidence.tally import Batch, of_domain
 from ra_guard.evidence.window import Window
 from ra_guard.experiments.allocation import percent
 from ra_guard.experiments.model import Experiment
@@ -28,7 +22,7 @@ class Recording:
     def batch(self, batch: Batch) -> None:
         self._history.add(batch)
         for number, window in enumerate(self._domains.values()):
-            window.add(_of_domain(batch, number))
+            window.add(of_domain(batch, number))
 
     def hour(self, evidence: Evidence, assessment: Assessment, ramp_bp: int) -> None:
         self._history.step(evidence, assessment, ramp_bp)
@@ -68,15 +62,3 @@ def content(run: Run, recording: Recording) -> Content:
 
 def _state(experiment: Experiment) -> str:
     return "rolled back" if experiment.rolled_back else f"live at {percent(experiment.ramp_bp)}"
-
-
-def _of_domain(batch: Batch, number: int) -> Batch:
-    return replace(
-        batch,
-        calls=Calls(**_rows(batch.calls, batch.calls.domain == number)),
-        changes=Changes(**_rows(batch.changes, batch.changes.domain == number)),
-    )
-
-
-def _rows(columns: Calls | Changes, chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    return {field.name: getattr(columns, field.name)[chosen] for field in fields(columns)}

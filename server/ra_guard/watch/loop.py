@@ -5,8 +5,7 @@ rollback that waits for every replica, a report) runs beside the turn. Rolling b
 watch keeps nothing that it could not find again in the logs and in the ledger, except which alerts stand.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,17 +16,14 @@ from ra_guard.alerts.errors import NoSuchAlert
 from ra_guard.alerts.message import Links, Message
 from ra_guard.alerts.notices import Notices
 from ra_guard.evidence.join import FollowerBroken
-from ra_guard.experiments.model import MAX_WHY_BYTES
 from ra_guard.experiments.monitor import looks, rollout
 from ra_guard.experiments.monitor.monitor import NothingToAssess
-from ra_guard.experiments.monitor.outcomes import Advance, Assessment, Look, RollBack, Tick
+from ra_guard.experiments.monitor.outcomes import BY_ITSELF, Advance, Assessment, Look, RollBack, Tick
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.watch.epoch import Epoch, minute_of, moment_of
 from ra_guard.watch.logs import EvidenceRefused, Logs, News
 from ra_guard.watch.seen import LOOK, Seen, look_numbers, seen_from
 
-WHO: Final = "ra-guard watch"
-"""Who the ledger says it was."""
 ACKNOWLEDGED: Final = "acknowledged "
 """What a ledger line begins with by which a person takes up an alert; its id follows."""
 
@@ -94,6 +90,7 @@ class Watch:
         self._standing = standing
         self._epoch: Epoch | None = None
         self._logs: Logs | None = None
+        self._due: RollBack | None = None
         self._acting: Future[None] | None = None
         self._is_blind = False
         self._is_impatient = False
@@ -125,13 +122,13 @@ class Watch:
         news = self._look(logs, as_of, now, seen)
         if news is not None:
             ticks = self._play(epoch, seen, news, as_of)
+        self._step(lambda: self._roll_back(seen, ticks, now))
         if ticks:
             tick = self.latest = ticks[-1]
             self.totals.as_of = moment_of(as_of)
-            self._step(lambda: self._roll_back(seen, tick, now))
             self._step(lambda: self._alert(seen, tick, now))
         self._step(lambda: self._attest(seen, news, now))
-        if ticks and self._acting is None:
+        if ticks and self._due is None:
             self._step(lambda: self._take_look(seen, epoch, as_of, now))
             self._step(lambda: self._move(seen, epoch, now))
             self._step(lambda: self._tools.reporter.look(seen, epoch, logs, now))
@@ -144,9 +141,10 @@ class Watch:
         return seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=self._key)).changes)
 
     def _epoch_of(self, seen: Seen, now: datetime) -> tuple[Epoch, Logs]:
-        if self._epoch is not None and self._epoch.number != seen.experiment.epoch:
+        is_another = self._epoch is not None and self._epoch.number != seen.experiment.epoch
+        if is_another:
             self._tell(*self._end_alerts(seen, now))
-        if self._epoch is None or self._logs is None or self._epoch.began_at != seen.began_at:
+        if is_another or self._epoch is None or self._logs is None or self._epoch.began_at != seen.began_at:
             self.close()
             self._epoch, self._logs = Epoch(seen), self._tools.follow(seen)
         return self._epoch, self._logs
@@ -177,16 +175,22 @@ class Watch:
 
     # Acting
 
-    def _roll_back(self, seen: Seen, tick: Tick, now: datetime) -> None:
-        due = rollout.rollback_due(seen.experiment, tick)
+    def _roll_back(self, seen: Seen, ticks: Sequence[Tick], now: datetime) -> None:
+        """Asks every tick since the ramp came to its stage, and orders until nobody is treated any more."""
         if self._acting is not None and self._acting.done():
             self._acting = None
+        if not rollout.is_treating(seen.experiment):
+            self._due = None
+            return
+        since = minute_of(seen.experiment.stage_since)
+        found = (rollout.rollback_due(seen.experiment, tick) for tick in ticks if tick.as_of >= since)
+        due = self._due = self._due or next(filter(None, found), None)
         if due is not None and self._acting is None:
             self._acting = self._tools.beside.submit(self._step, lambda: self._order_rollback(seen, due, now))
 
     def _order_rollback(self, seen: Seen, due: RollBack, now: datetime) -> None:
         self._tools.control.roll_back(
-            wire.RollBackRequest(key=self._key, who=WHO, why=_fitting(due.why), numbers=_finite(due.numbers))
+            wire.RollBackRequest(key=self._key, who=BY_ITSELF, why=due.why, numbers=due.numbers)
         )
         self.totals.rollbacks += 1
         self._tell(self._notices(seen).rolled_back(due, seen.experiment.ramp_bp, now))
@@ -199,10 +203,10 @@ class Watch:
             wire.RampRequest(
                 key=self._key,
                 ramp_bp=move.ramp_bp,
-                who=WHO,
-                why=_fitting(move.why),
+                who=BY_ITSELF,
+                why=move.why,
                 expected_revision=seen.experiment.revision,
-                numbers=_finite(move.numbers),
+                numbers=move.numbers,
             )
         )
         self.totals.advances += 1
@@ -210,7 +214,7 @@ class Watch:
 
     def _take_look(self, seen: Seen, epoch: Epoch, as_of: int, now: datetime) -> None:
         launched = seen.launched_at
-        if launched is None or seen.experiment.rolled_back:
+        if launched is None or seen.experiment.killed:
             return
         definition, at_unix_s = seen.experiment.definition, (as_of + 1) * 60
         day = looks.due(definition, int(launched.timestamp()), seen.looks(), at_unix_s)
@@ -220,7 +224,7 @@ class Watch:
         if not isinstance(look, Look):
             return
         why = f"day {day} has ended: {look.estimate:+.2f} points, standard error {look.standard_error:.2f}"
-        self._tools.control.note(self._key, what=LOOK, who=WHO, why=why, numbers=look_numbers(look))
+        self._tools.control.note(self._key, what=LOOK, who=BY_ITSELF, why=why, numbers=look_numbers(look))
         self._tell(self._notices(seen).decision_due(day, now))
 
     def _attest(self, seen: Seen, news: News | None, now: datetime) -> None:
@@ -278,13 +282,3 @@ class Watch:
     def _failed(self, error: BaseException) -> None:
         self.totals.failed_steps += 1
         self._tools.report(error)
-
-
-def _fitting(why: str) -> str:
-    """As much as a ledger line takes."""
-    return why.encode()[:MAX_WHY_BYTES].decode(errors="ignore")
-
-
-def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """What a ledger line can keep: an interval may have no end."""
-    return {name: number for name, number in numbers.items() if math.isfinite(number)}

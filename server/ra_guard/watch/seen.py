@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from ra_guard.evidence.contrast import Vitals
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import parse_definition
+from ra_guard.experiments.ledger import entries_of
 from ra_guard.experiments.model import Experiment
 from ra_guard.experiments.monitor.outcomes import Look
 from ra_guard.experiments.upkeep import CRITICAL_ERRORS
@@ -130,11 +131,5 @@ def seen_from(found: wire.Experiment, changes: Iterable[wire.Change]) -> Seen:
         rolled_back=found.rolled_back,
         approved_bp=frozenset(found.approved_bp),
     )
-    ledger = tuple(
-        Entry(
-            found.key, each.revision, each.at.ToDatetime(tzinfo=UTC), each.who, each.why, each.what, dict(each.numbers)
-        )
-        for each in changes
-    )
     failing = sum(replica.failing or replica.age_s > experiment.lease_s for replica in found.replicas)
-    return Seen(experiment, ledger, len(found.replicas), failing)
+    return Seen(experiment, entries_of(found.key, changes), len(found.replicas), failing)

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from ra_guard.experiments.definition.measures import Alarm, Requirement
 from ra_guard.experiments.definition.vocabulary import Finding, Outcome
 from ra_guard.stats.outcome import Effect, Insufficient, Interval
 from ra_guard.stats.srm import SampleRatio
+
+BY_ITSELF: Final = "ra-guard watch"
+"""Who the ledger says it was, where no person acted."""
 
 
 class Verdict(StrEnum):

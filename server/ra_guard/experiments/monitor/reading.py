@@ -32,7 +32,7 @@ Histogram = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Mean:
+class Mean:
     """A metric that is a mean over users."""
 
     quantity: Quantity
@@ -40,13 +40,13 @@ class _Mean:
     """What 1 of the quantity is in the metric's unit."""
 
 
-_MEANS: Final[Mapping[Metric, _Mean]] = {
-    Metric.NDCG_AT_10: _Mean(Quantity.NDCG, 100.0),
-    Metric.SATISFACTION: _Mean(Quantity.RATING, 1.0),
-    Metric.COMPLAINTS: _Mean(Quantity.COMPLAINTS, 1.0),
-    Metric.CLICK_THROUGH_RATE: _Mean(Quantity.CLICK_THROUGH, PERCENT),
-    Metric.QUERY_COMPLETION_RATE: _Mean(Quantity.COMPLETION, PERCENT),
-    Metric.CONTENT_DISCOVERY: _Mean(Quantity.DISCOVERY, 1.0),
+MEANS: Final[Mapping[Metric, Mean]] = {
+    Metric.NDCG_AT_10: Mean(Quantity.NDCG, 100.0),
+    Metric.SATISFACTION: Mean(Quantity.RATING, 1.0),
+    Metric.COMPLAINTS: Mean(Quantity.COMPLAINTS, 1.0),
+    Metric.CLICK_THROUGH_RATE: Mean(Quantity.CLICK_THROUGH, PERCENT),
+    Metric.QUERY_COMPLETION_RATE: Mean(Quantity.COMPLETION, PERCENT),
+    Metric.CONTENT_DISCOVERY: Mean(Quantity.DISCOVERY, 1.0),
 }
 
 
@@ -110,7 +110,7 @@ def of_experiment(value: float) -> Reading:
 
 
 def _mean(question: Question, contrast: Contrast, beside: Beside) -> Reading:
-    metric = _MEANS[question.metric]
+    metric = MEANS[question.metric]
     control, treatment = contrast.control, contrast.treatment
     if any(arm.has_broken_calls or metric.quantity in arm.broken for arm in (control, treatment)):
         return _broken(f"{metric.quantity.name.lower()} below zero, or more than there can be, for a user")
@@ -187,7 +187,7 @@ def _latency(question: Question, contrast: Contrast, beside: Beside) -> Reading:
     control, treatment = contrast.control, contrast.treatment
     if control.has_broken_calls or treatment.has_broken_calls:
         return _broken("calls below zero")
-    before, after = _Times(control.latency), _Times(treatment.latency)
+    before, after = Times(control.latency), Times(treatment.latency)
     seen = _Seen(before.p95, after.p95, before.calls, after.calls)
     if before.p95 is None or after.p95 is None or min(seen.counts) < question.min_count:
         return seen.too_few(question.min_count, "requests with a known time")
@@ -208,8 +208,11 @@ def _latency(question: Question, contrast: Contrast, beside: Beside) -> Reading:
     return seen.reading(value, effect)
 
 
-class _Times:
-    """The times to answer of one arm, where they are known: a time of 0 stands for one that was not recorded."""
+class Times:
+    """The times to answer of one arm, where they are known: a time of 0 stands for one that was not recorded.
+
+    ``latency`` is an arm's histogram, ``(BUCKETS,)``. ``p95`` is in milliseconds, None without calls.
+    """
 
     def __init__(self, latency: Histogram) -> None:
         self._counts = latency[1:]
