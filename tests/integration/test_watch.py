@@ -15,9 +15,10 @@ from ra_guard.experiments.control_store import StoreGone
 from ra_guard.experiments.definition import template
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.monitor.decision import decide
-from ra_guard.experiments.monitor.outcomes import BY_ITSELF
+from ra_guard.experiments.monitor.outcomes import BY_ITSELF, Assessment
 from ra_guard.logs.errors import ObjectsUnreachable
 from ra_guard.logs.objects import StoredObjects
+from ra_guard.stats.outcome import Effect
 from ra_guard.watch.loop import ACKNOWLEDGED
 from ra_guard.watch.seen import LOOK, look_of
 
@@ -140,6 +141,28 @@ def test_a_look_is_taken_once_on_its_day_and_reported(watched: World) -> None:
     names = {path.name.partition("-")[2][6:] for path in (watched.state / "reports" / KEY / "1").iterdir()}
     assert {"interim_review.html", "interim_review.md"} <= names
     watch.close()
+
+
+def test_clicks_have_a_value_corrected_by_the_definitions_propensity_beside_them(tmp_path: Path) -> None:
+    def found(folder: str, propensity: str) -> Assessment:
+        labels = ('labels = "judgments"', f'labels = "clicks"\npropensity = {propensity}')
+        with world(tmp_path / folder, changed(labels)) as clicked:
+            clicked.ramp(5000)
+            clicked.answer(range(300))
+            clicked.click(range(300), lambda row: row % 5 == 0)
+            clicked.ship()
+            watch = clicked.watch()
+            watch.turn(complete(datetime.now(UTC)))
+            assert clicked.failed == []
+            assessment = watch.assessment()
+            watch.close()
+            return assessment
+
+    flat, steep = found("flat", "[1.0]"), found("steep", "[1.0, 0.5, 0.33]")
+    assert isinstance(flat.primary, Effect)
+    assert flat.corrected == flat.primary == steep.primary
+    assert isinstance(steep.corrected, Effect)
+    assert steep.corrected.estimate != steep.primary.estimate
 
 
 def test_a_new_watch_comes_to_where_the_old_one_was(watched: World) -> None:

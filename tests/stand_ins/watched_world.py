@@ -3,7 +3,7 @@
 Calls are answered now, as the engine's clock has it; what the watch is told of the time is the test's to say.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -115,14 +115,31 @@ class World:
 
     def judge(self, users: range, grade: Callable[[int, int], int]) -> None:
         """Each user's first call is judged: the grade of every image by user and row."""
+
+        def judged(said: feedback_pb2.FeedbackEvent, user: int, row: int) -> None:
+            said.judgment.candidate_id, said.judgment.grade = f"image-{row}", grade(user, row)
+
+        self._say(((user, row) for user in users for row in shown(user, 0)), judged)
+
+    def click(self, users: range, is_liked: Callable[[int], bool]) -> None:
+        """Each user clicks the liked rows of the first call."""
+
+        def clicked(said: feedback_pb2.FeedbackEvent, user: int, row: int) -> None:
+            said.click.candidate_id = f"image-{row}"
+
+        self._say(((user, row) for user in users for row in shown(user, 0) if is_liked(row)), clicked)
+
+    def _say(
+        self, results: Iterable[tuple[int, int]], what: Callable[[feedback_pb2.FeedbackEvent, int, int], None]
+    ) -> None:
+        """One event for each user and row."""
         events = []
-        for user in users:
-            for row in shown(user, 0):
-                said = feedback_pb2.FeedbackEvent(event_id=f"e-{self.events}", request_id=f"r-{user}-0")
-                said.occurred_at.GetCurrentTime()
-                said.judgment.candidate_id, said.judgment.grade = f"image-{row}", grade(user, row)
-                events.append(said.SerializeToString())
-                self.events += 1
+        for user, row in results:
+            said = feedback_pb2.FeedbackEvent(event_id=f"e-{self.events}", request_id=f"r-{user}-0")
+            said.occurred_at.GetCurrentTime()
+            what(said, user, row)
+            events.append(said.SerializeToString())
+            self.events += 1
         self._folders.feedback.mkdir(parents=True, exist_ok=True)
         log = _core.FeedbackLog(folder=str(self._folders.feedback), writer="0")
         log.append(int(datetime.now(UTC).timestamp() * 1e9), events)

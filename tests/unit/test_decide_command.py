@@ -25,6 +25,8 @@ CASES: list[tuple[Sequence[Look], Assessment]] = [
     ([look(7, 4.1)], HEALTHY),
     ([look(14, 0.3)], HEALTHY),
     ([look(7, 4.1)], guarded(HEALTHY, Verdict.PASS, Verdict.INSUFFICIENT, Verdict.FAIL)),
+    ([look(7, 4.1)], replace(HEALTHY, corrected=HEALTHY.primary)),
+    ([], replace(HEALTHY, corrected=TOO_FEW)),
     ([], UNKNOWN),
     ([look(7, 4.1)], replace(UNKNOWN, crossover_percent=float("nan"), power_percent=float("inf"))),
 ]
@@ -69,3 +71,4 @@ def test_people_see_the_outcome_its_reason_and_each_finding(looks: Sequence[Look
         assert found.why in text
     for judged in assessment.guardrails:
         assert in_words(judged.requirement) in text
+    assert ("corrected for position" in text) is (assessment.corrected is not None)

@@ -203,6 +203,15 @@ def test_what_is_no_number_is_not_believed(unknown: float | None) -> None:
     assert "cannot be told: the test gave no number" in markdown(without, ReportKind.SUMMARY)
 
 
+def test_clicks_have_a_value_corrected_for_position_beside_them() -> None:
+    plain = content("decided")
+    assert "corrected for position" not in text(document(plain, ReportKind.RESULTS)).lower()
+    said = replace(plain, assessment=replace(plain.assessment, corrected=plain.assessment.primary))
+    assert "Corrected for position, which decides nothing, treatment less control is" in text(
+        document(said, ReportKind.RESULTS)
+    )
+
+
 def test_who_ended_an_epoch_and_why_is_said() -> None:
     ended = content("rolled_back")
     assert f"Ended by {ended.ledger[-1].who}: {ended.ledger[-1].why}." in standing.where(ended).text

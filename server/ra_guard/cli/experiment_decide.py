@@ -37,6 +37,7 @@ def plain(decision: Decision, assessment: Assessment) -> dict[str, object]:
         "boundary_z": _number(decision.boundary_z),
         "interval_points": _interval(decision.interval),
         "between_looks": _effect(assessment.primary),
+        "corrected_for_position": None if assessment.corrected is None else _effect(assessment.corrected),
         "guardrails": [_guardrail(judged) for judged in assessment.guardrails],
         "sample_ratio": _sample_ratio(assessment.sample_ratio),
         "crossover_percent": _number(assessment.crossover_percent),
@@ -90,15 +91,19 @@ def _guardrails(assessment: Assessment) -> Table | str:
 
 
 def _between_looks(assessment: Assessment) -> str:
-    primary = assessment.primary
-    said = (
-        f"nDCG@10 cannot be told, {primary.lack}: {primary.found}"
-        if isinstance(primary, Insufficient)
-        else f"nDCG@10 {primary.estimate:+.2f} points, {primary.interval.low:+.2f} to {primary.interval.high:+.2f} "
-        "at any time"
-    )
-    power = assessment.power_percent
-    return said if power is None else f"{said}; power at the end {power:.0f} %"
+    said = [_at_any_time("nDCG@10", assessment.primary)]
+    if assessment.corrected is not None:
+        said.append(_at_any_time("corrected for position", assessment.corrected))
+    if assessment.power_percent is not None:
+        said.append(f"power at the end {assessment.power_percent:.0f} %")
+    return "; ".join(said)
+
+
+def _at_any_time(name: str, effect: Effect | Insufficient) -> str:
+    if isinstance(effect, Insufficient):
+        return f"{name} cannot be told, {effect.lack}: {effect.found}"
+    between = f"{effect.interval.low:+.2f} to {effect.interval.high:+.2f}"
+    return f"{name} {effect.estimate:+.2f} points, {between} at any time"
 
 
 def _minute(assessment: Assessment) -> str:

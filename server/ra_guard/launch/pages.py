@@ -138,6 +138,7 @@ def _success(package: Package) -> Iterator[str]:
             ("Primary metric", f"{NAMES[primary.metric]}, {spoken(primary.direction)}"),
             ("Unit", spoken(primary.value_unit)),
             ("Labels", primary.labels.value),
+            *((("Propensity by rank", _list(map(str, primary.propensity))),) if primary.propensity else ()),
             ("Success threshold", f"{primary.success_points:+g} points; {primary.expected_points:+g} are expected"),
             ("Rule", spoken(primary.success_rule)),
             ("Confidence", f"{primary.confidence_percent:g} %"),

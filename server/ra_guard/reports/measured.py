@@ -32,12 +32,18 @@ def primary(content: Content) -> Paragraph:
     plan = content.definition.metrics.primary
     success = f"{_SUCCESS[plan.success_rule].format(success=signed(plan.success_points), plan=plan)} "
     success += f"{signed(plan.expected_points)} are expected."
-    watched = content.assessment.primary
-    if isinstance(watched, Insufficient):
-        return Paragraph(f"{success} As watched by the minute, it cannot be told yet: {insufficient(watched)}.")
-    return Paragraph(
-        f"{success} As watched by the minute, treatment less control is {signed(watched.estimate)} points, "
-        f"anytime-valid interval {points(watched.interval)}, p {p_value(watched.p_value)}."
+    said = [success, _watched("As watched by the minute", content.assessment.primary)]
+    if content.assessment.corrected is not None:
+        said.append(_watched("Corrected for position, which decides nothing", content.assessment.corrected))
+    return Paragraph(" ".join(said))
+
+
+def _watched(how: str, effect: Effect | Insufficient) -> str:
+    if isinstance(effect, Insufficient):
+        return f"{how}, it cannot be told yet: {insufficient(effect)}."
+    return (
+        f"{how}, treatment less control is {signed(effect.estimate)} points, "
+        f"anytime-valid interval {points(effect.interval)}, p {p_value(effect.p_value)}."
     )
 
 

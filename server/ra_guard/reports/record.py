@@ -136,7 +136,7 @@ def method(content: Content) -> Lines:
     days = ", ".join(map(str, (*plan.analysis.look_days, plan.analysis.end_day)))
     labels = {
         Labels.JUDGMENTS: "Relevance is graded by people.",
-        Labels.CLICKS: "Relevance is a click; a value corrected for position bias is kept beside it.",
+        Labels.CLICKS: "Relevance is a click; beside it stands one corrected for position, by the plan's propensity.",
     }[primary.labels]
     return Lines(
         (

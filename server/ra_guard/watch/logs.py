@@ -60,9 +60,8 @@ class Logs:
         self._reader = reader
         self._tell = tell
         self._exported: frozenset[str] = frozenset()
-        self.follower = Follower(
-            experiment.key, experiment.epoch, experiment.definition.metrics.primary.labels, folder / ".duckdb"
-        )
+        asked = experiment.definition.metrics.primary
+        self.follower = Follower(experiment.key, experiment.epoch, asked.labels, folder / ".duckdb", asked.propensity)
 
     def look(self, as_of: int, now: datetime) -> News:
         """Everything that is new, with what has settled by the end of a minute."""

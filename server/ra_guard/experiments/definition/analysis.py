@@ -19,6 +19,7 @@ from ra_guard.experiments.definition.vocabulary import (
 )
 
 Points = Annotated[float, Strict(), Field(gt=0, le=100)]
+Chance = Annotated[float, Strict(), Field(gt=0, le=1)]
 
 
 class Primary(Table):
@@ -27,12 +28,29 @@ class Primary(Table):
     metric: Literal[Metric.NDCG_AT_10]
     value_unit: ValueUnit
     labels: Labels
+    propensity: Annotated[tuple[Chance, ...], Field(min_length=1, max_length=200)] | None = None
+    """With clicks, and only with them: the chance that a result at rank 1, 2, ... is looked at, relative to the first.
+    Ranks beyond the last have that one."""
     direction: Literal["higher_is_better"]
     success_points: Points
     expected_points: Points
     confidence_percent: Share
     """Of the two-sided interval at a planned look, adjusted for the looks before."""
     success_rule: SuccessRule
+
+    @model_validator(mode="after")
+    def _clicks_are_corrected(self) -> "Primary":
+        if self.labels is Labels.CLICKS and self.propensity is None:
+            raise Mistake(
+                found="labels = 'clicks' without propensity",
+                wanted="propensity, the chance that a result at rank 1, 2, ... is looked at, for the value beside it",
+                cure="measure it by swapping neighbours; until then say [1.0, 0.5, 0.33, 0.25, 0.2], one in its rank",
+            )
+        if self.labels is not Labels.CLICKS and self.propensity is not None:
+            raise Mistake(
+                found=f"propensity with labels = '{self.labels}'", wanted="it with clicks only", cure="leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _success_is_expected(self) -> "Primary":

@@ -20,7 +20,7 @@ from ra_guard.experiments.definition.safety import Guardrail
 from ra_guard.experiments.definition.vocabulary import Action
 from ra_guard.experiments.monitor.outcomes import Assessment, Judged, Reading, Tick, Verdict, Watched
 from ra_guard.experiments.monitor.power import power_percent
-from ra_guard.experiments.monitor.primary import alpha_of, primary_effect
+from ra_guard.experiments.monitor.primary import alpha_of, corrected_effect, primary_effect
 from ra_guard.experiments.monitor.question import Question, What
 from ra_guard.experiments.monitor.reading import Beside, answer
 from ra_guard.experiments.monitor.shared_cause import has_shared_cause
@@ -135,6 +135,7 @@ class Monitor:
             crossover_percent=_crossover_percent(moment.exposure),
             primary=primary_effect(self._definition, self._epoch.contrast()),
             power_percent=None if isinstance(power, str) else power,
+            corrected=corrected_effect(self._definition, self._epoch.contrast()),
         )
 
     def evidence(self) -> Evidence:

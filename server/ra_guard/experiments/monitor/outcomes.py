@@ -96,6 +96,8 @@ class Assessment:
     """Anytime-valid, two-sided, at the confidence of the primary metric, in points."""
     power_percent: float | None
     """Of the test at its planned end, as `Metric.STATISTICAL_POWER` says; None where it cannot be told."""
+    corrected: Effect | Insufficient | None = None
+    """As ``primary``, with clicks corrected for position; decides nothing. None where labels are no clicks."""
 
 
 @dataclass(frozen=True)
