@@ -188,6 +188,22 @@ def test_a_new_watch_comes_to_where_the_old_one_was(watched: World) -> None:
     new.close()
 
 
+def test_a_report_on_demand_sees_what_the_watch_sees_and_the_hour_that_goes_on(watched: World) -> None:
+    watched.ramp(5000)
+    watched.answer(range(300))
+    watched.judge(range(300), lambda user, row: row % 3)
+    watched.ship()
+    watch, at = watched.watch(), complete(datetime.now(UTC))
+    watch.turn(at)
+    content = watched.replay(at)
+    found = watch.assessment()
+    assert isinstance(found.primary, Effect)
+    assert content.assessment == found
+    assert content.hours[-1].primary == found.primary
+    assert content.hours[-1].at_unix_s == (found.tick.as_of + 1) * 60
+    watch.close()
+
+
 def test_logs_that_cannot_be_read_are_told_once_and_do_no_other_harm(watched: World) -> None:
     watched.ramp(5000)
     watched.answer(range(200))

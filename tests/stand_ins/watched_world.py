@@ -23,13 +23,15 @@ from ra_guard.experiments.plane import ControlPlane
 from ra_guard.logs.objects import Objects, StoredObjects
 from ra_guard.logs.parquet import LogReader
 from ra_guard.logs.ship import Folders, Shipper, Workers
+from ra_guard.reports.content import Content
 from ra_guard.rpc.experiment_admin import ExperimentAdmin
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.v1 import feedback_pb2, rerank_pb2
 from ra_guard.watch.logs import Logs
 from ra_guard.watch.loop import Tools, Watch
+from ra_guard.watch.replay import content_of, replayed
 from ra_guard.watch.reporter import Reporter
-from ra_guard.watch.seen import Seen
+from ra_guard.watch.seen import Seen, seen_from
 
 from tests.stand_ins.serving_process import KEY, SPACE, publish_gallery, store_url, unit_rows
 
@@ -155,10 +157,6 @@ class World:
 
     def watch(self) -> Watch:
         """A watch that starts now."""
-        reader = LogReader(_core.read_log_columns, _core.read_feedback, _core.read_counts)
-
-        def follow(seen: Seen) -> Logs:
-            return Logs(self.objects, self.state / "evidence", reader, seen.experiment)
 
         def keep(state: State) -> None:
             self.standing = state
@@ -175,7 +173,7 @@ class World:
         )
         tools = Tools(
             control=Control(self.plane),
-            follow=follow,
+            follow=self._follow,
             offer=self.told.append,
             keep=keep,
             beside=beside,
@@ -185,9 +183,21 @@ class World:
         )
         return Watch(KEY, tools, lag=LAG, standing=self.standing)
 
+    def replay(self, now: datetime) -> Content:
+        """What a report on demand is made from."""
+        control = Control(self.plane)
+        found = control.get(wire.GetRequest(key=KEY)).experiment
+        seen = seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=KEY)).changes)
+        with replayed(seen, self._follow(seen), now, LAG) as played:
+            return content_of(played.seen, played.epoch, played.logs, "a test's logs")
+
     def kinds(self) -> list[Kind]:
         """Of what people were told, in order."""
         return [message.kind for message in self.told]
+
+    def _follow(self, seen: Seen) -> Logs:
+        reader = LogReader(_core.read_log_columns, _core.read_feedback, _core.read_counts)
+        return Logs(self.objects, self.state / "evidence", reader, seen.experiment)
 
     @property
     def _folders(self) -> Folders:

@@ -144,7 +144,7 @@ def _hours(hours: Sequence[Hour]) -> Table:
 def _effect(hour: Hour) -> str:
     found = hour.primary
     if not isinstance(found, Effect):
-        return "too few users"
+        return str(found.lack)
     return f"{found.estimate:+.2f} [{found.interval.low:+.2f}, {found.interval.high:+.2f}]"
 
 

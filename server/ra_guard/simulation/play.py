@@ -132,7 +132,7 @@ class Audience(Protocol):
         """Evidence that arrived."""
 
     def hour(self, evidence: Evidence, assessment: Assessment, ramp_bp: int) -> None:
-        """What stood at the end of an hour."""
+        """What stood at the end of an hour, and when it was rolled back."""
 
     def look(self, look: Look, looks: tuple[Look, ...]) -> None:
         """A planned look that was taken, and all so far."""
@@ -235,6 +235,7 @@ class _Play:
 
     def _roll_back(self, minute: int, found: RollBack, causes: tuple[str, ...]) -> Ending:
         at = at_minute(minute)
+        self._assess()
         after = self._experiment.roll_back(at)
         self._experiment = self._ledger.change(self._experiment, after, at, Author(BY_ITSELF, found.why), found.numbers)
         return Ending(minute, causes, found.why)
@@ -243,9 +244,7 @@ class _Play:
 
     def _hour(self, minute: int) -> None:
         at = at_minute(minute)
-        self._assessment = assessment = self._monitor.assess()
-        evidence = self._monitor.evidence()
-        self._audience.hour(evidence, assessment, self._experiment.ramp_bp)
+        evidence, assessment = self._assess()
         self._notes.sample_ratio(self._experiment, at, assessment, evidence.exposure)
         self._look(at, evidence, assessment)
         move = rollout.next_move(self._experiment, assessment, at)
@@ -256,6 +255,12 @@ class _Play:
             self._monitor.stage(after.ramp_bp, self._launch_minute + minute)
         else:
             self._notes.hold(self._experiment, at, move)
+
+    def _assess(self) -> tuple[Evidence, Assessment]:
+        evidence, assessment = self._monitor.evidence(), self._monitor.assess()
+        self._audience.hour(evidence, assessment, self._experiment.ramp_bp)
+        self._assessment = assessment
+        return evidence, assessment
 
     def _look(self, at: datetime, evidence: Evidence, assessment: Assessment) -> None:
         definition, now = self._script.definition, round(at.timestamp())
@@ -271,7 +276,7 @@ class _Play:
         self._notes.look(self._experiment, at, look, decision.decide(definition, self._looks, assessment))
 
     def _ended(self, minute: int, ending: Ending | None) -> Run:
-        assessment = self._monitor.assess() if self._assessment is None or ending else self._assessment
+        assessment = self._monitor.assess() if self._assessment is None else self._assessment
         decided = decision.decide(self._script.definition, self._looks, assessment)
         self._notes.decision(self._experiment, at_minute(minute), decided)
         return Run(

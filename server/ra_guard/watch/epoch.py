@@ -80,7 +80,7 @@ class Epoch:
             vitals: Vitals | None = seen.vitals() if minute == until else None
             ticks.append(self._monitor.step(minute, exposure, vitals))
             self._as_of = minute
-            if (minute + 1) % MINUTES == 0:
+            if (minute + 1) % MINUTES == 0 or minute == until:
                 self._history.step(self._monitor.evidence(), self._monitor.assess(), self.ramp_bp)
         return tuple(ticks)
 
