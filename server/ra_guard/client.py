@@ -349,15 +349,25 @@ class ExperimentClient:
         return self._ask("Attest", request, experiment_pb2.AttestResponse)
 
     def _ask(self, method: str, request: Message, response: type[_Response]) -> _Response:
-        """The first answer of an instance that is not merely waiting for the writer lease."""
-        *others, last = self._clients
+        """The first answer of an instance that is not merely waiting for the writer lease: asked first from then on.
+
+        One that does not answer in time is passed over where a call may be said twice.
+        """
+        passed_over = {grpc.StatusCode.UNAVAILABLE}
+        if method in _IDEMPOTENT_ADMIN:
+            passed_over.add(grpc.StatusCode.DEADLINE_EXCEEDED)
+        *others, last = clients = self._clients
         for client in others:
             try:
-                return client.ask(method, request, response)
+                answer = client.ask(method, request, response)
+                break
             except CallFailed as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in passed_over:
                     raise
-        return last.ask(method, request, response)
+        else:
+            client, answer = last, last.ask(method, request, response)
+        self._clients = [client, *(other for other in clients if other is not client)]
+        return answer
 
 
 class _AdminClient(Client):

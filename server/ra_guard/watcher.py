@@ -43,6 +43,9 @@ BESIDE: Final = 2
 """A rollback and a report at a time."""
 TELL_S: Final = 5.0
 """For messages that wait when the watch ends."""
+CONTROL_S: Final = 15.0
+"""For one answer of the control plane. A change counts once it is made: the next turn sees whether it was, and who has
+heard is the control plane's to follow."""
 READER: Final = LogReader(_core.read_log_columns, _core.read_feedback, _core.read_counts)
 
 
@@ -96,7 +99,8 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
     def follow(seen: Seen) -> Logs:
         return Logs(objects, settings.evidence_dir, READER, seen.experiment)
 
-    with ExperimentClient(orders.control, token=token) as control, ThreadPoolExecutor(BESIDE) as beside:
+    client = ExperimentClient(orders.control, token=token, timeout_s=CONTROL_S)
+    with client as control, ThreadPoolExecutor(BESIDE) as beside:
         tools = Tools(
             control=control,
             follow=follow,

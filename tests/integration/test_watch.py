@@ -106,6 +106,7 @@ def test_a_healthy_stage_that_was_held_leads_to_the_next(watched: World) -> None
     watch, at = watched.watch(), datetime.now(UTC)
     watch.turn(complete(at))
     assert watched.experiment.ramp_bp == 1000, "the stage is held for a day"
+    watched.stay_alive_until(complete(at) + timedelta(hours=25))
     watch.turn(complete(at) + timedelta(hours=24))
     assert watched.failed == []
     assert watched.experiment.ramp_bp == 2500

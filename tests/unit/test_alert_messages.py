@@ -1,18 +1,21 @@
 """What messages say, and to whom."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from ra_guard.alerts.board import State
 from ra_guard.alerts.message import Kind, Links, Message
-from ra_guard.alerts.notices import Notices, trial
+from ra_guard.alerts.notices import Notices, control_unreachable, trial
 from ra_guard.alerts.receivers import redacted, without_secrets
 from ra_guard.alerts.wording import found, lasted
+from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition.vocabulary import ReportKind, Route, Severity, Team
 from ra_guard.experiments.monitor.outcomes import Advance, Reading, RollBack
 from ra_guard.stats.outcome import Interval
 
+from tests.stand_ins.assessments import look
 from tests.stand_ins.definitions import definition
 from tests.stand_ins.ticks import ALERTS, BOARD, ERRORS, START, Found, at, tick
 
@@ -86,8 +89,8 @@ def test_missing_evidence_says_when_the_rollback_comes() -> None:
     ("message", "routes", "to"),
     [
         (NOTICES.ramp_advanced(Advance(500, "all gates hold", {}), 100, START), (Route.SLACK,), (Team.TECHNICAL,)),
-        (NOTICES.decision_due(3, START), (Route.EMAIL,), (Team.STAKEHOLDERS,)),
-        (NOTICES.decision_due(14, START), (Route.EMAIL,), (Team.STAKEHOLDERS,)),
+        (NOTICES.decision_due(look(3, 1.0), START), (Route.EMAIL,), (Team.STAKEHOLDERS,)),
+        (NOTICES.decision_due(look(14, 1.0), START), (Route.EMAIL,), (Team.STAKEHOLDERS,)),
         (NOTICES.report_ready(ReportKind.BRIEFING, "All is well.", (), START), (Route.EMAIL,), (Team.EXECUTIVES,)),
     ],
 )
@@ -104,8 +107,41 @@ def test_a_report_carries_its_files() -> None:
 
 
 def test_the_last_look_asks_for_a_decision_and_the_others_for_none() -> None:
-    assert "a person decides within 3 days" in NOTICES.decision_due(14, START).plain
-    assert "goes on by itself" in NOTICES.decision_due(7, START).plain
+    assert "a person decides within 3 days" in NOTICES.decision_due(look(14, 1.0), START).plain
+    assert "goes on by itself" in NOTICES.decision_due(look(7, 1.0), START).plain
+    early = NOTICES.decision_due(look(7, 1.0, is_last=True), START)
+    assert early.title.endswith("day 7: decision due"), "the planned users have come"
+
+
+def test_whoever_ended_the_epoch_is_named() -> None:
+    line = Entry("mine", 12, START, "a flag", "the flag is off", "kill at ramp 5 %")
+    message = NOTICES.ended(line)
+    assert (message.kind, message.severity, message.to) == (Kind.KILLED, Severity.CRITICAL, (Team.TECHNICAL,))
+    assert "kill at ramp 5 %, by a flag: the flag is off" in message.summary
+    rolled_back = NOTICES.ended(replace(line, what="roll back from ramp 5 %, close epoch 1"))
+    assert rolled_back.kind is Kind.ROLLED_BACK
+
+
+def test_a_failed_guardrail_says_what_it_holds_up() -> None:
+    latency, _, satisfaction = NOTICES.definition.metrics.guardrails
+    reading = Reading(130.0, None, 300.0, 430.0, 2_000, 2_000)
+    message = NOTICES.guardrail_failed(latency, reading, START)
+    assert message.severity is latency.severity
+    assert "found +130 ms" in message.summary
+    assert "holds the ramp" in message.plain
+    assert "holds the decision" in NOTICES.guardrail_failed(satisfaction, reading, START).plain
+
+
+def test_a_ramp_that_waits_says_for_what() -> None:
+    message = NOTICES.ramp_waits(("approval: nobody has approved 5 %",), 100, START)
+    assert "nobody has approved 5 %" in message.plain
+    assert message.severity is None
+
+
+def test_who_cannot_be_asked_for_readers_is_told_of_by_every_route() -> None:
+    message = control_unreachable("mine", Links(), START, "found nobody", START + timedelta(minutes=4))
+    assert (message.routes, message.to, message.severity) == (tuple(Route), (), Severity.CRITICAL)
+    assert "for 4 min" in message.summary
 
 
 def test_a_test_says_that_it_is_one() -> None:

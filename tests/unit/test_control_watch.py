@@ -1,5 +1,6 @@
 """What the control plane sees to by itself: treatment without evidence, and critical errors of replicas."""
 
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_a_note_that_says_nothing_is_refused(control: Instance, what: str, numbe
 # Critical errors
 
 
-def test_critical_errors_become_a_line_a_minute(control: Instance, clock: Clock) -> None:
+def test_critical_errors_become_lines_that_grow_rare_while_they_go_on(control: Instance, clock: Clock) -> None:
     def word(errors: int) -> None:
         control.plane.hear(KEY, "r", (0, 0), Condition(critical_errors=errors, started_unix_ns=1))
         control.plane.tick()
@@ -121,10 +122,17 @@ def test_critical_errors_become_a_line_a_minute(control: Instance, clock: Clock)
     word(7)
     word(8)
     assert noted() == [2]
-    clock.advance(CRITICAL_ERRORS_EVERY_S)
+    shortest_s, longest_s = CRITICAL_ERRORS_EVERY_S
+    clock.advance(shortest_s)
     control.lead()
     control.plane.tick()
     assert noted() == [2, 1]
+    for minute in range(24 * 60):
+        clock.advance(60.0)
+        control.lead()
+        word(9 + minute)
+    assert sum(noted()) > 24 * 60 - longest_s / 60
+    assert len(noted()) < 2 + math.log2(longest_s / shortest_s) + 24, "an hour apart at last"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=20))

@@ -328,3 +328,9 @@ def test_after_an_update_that_failed_nothing_more_is_said(log: Log, monkeypatch:
         log.look()
     with pytest.raises(FollowerBroken, match="follow anew"):
         log.look()
+
+
+def test_a_clock_that_is_ahead_is_no_sign_of_life(log: Log) -> None:
+    log.calls(Call("r", "u"), Call("s", "v", START_S + 400 * 86_400))
+    log.look(START_S // 60)
+    assert log.follower.newest_sign_of_life_unix_ns == log.follower.newest_call_unix_ns == START_S * NS

@@ -104,3 +104,9 @@ finite = st.floats(-1e6, 1e6)
 def test_a_look_comes_back_from_the_ledger_as_it_was(look: Look) -> None:
     assert look_of(Story().note(LOOK, **look_numbers(look)).ledger[-1]) == look
     assert Story().then("ramp", 100).note(LOOK, **look_numbers(look)).seen.looks() == (look,)
+
+
+def test_ticks_end_an_epoch_from_when_its_stage_and_its_definition_are_in_force() -> None:
+    story = Story().then("ramp", 100).note("apply: triggers[0].bound_percent: 2 -> 1").note("look")
+    assert story.seen.judged_since == BEGAN + timedelta(hours=1, minutes=1)
+    assert story.then("ramp", 500).seen.judged_since == story.now

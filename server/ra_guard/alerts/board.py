@@ -21,22 +21,16 @@ from pydantic import TypeAdapter
 
 from ra_guard.alerts.errors import NoSuchAlert
 from ra_guard.alerts.message import Fact, Kind, Links, Message
-from ra_guard.alerts.wording import arms, clock, condition, found, lasted
+from ra_guard.alerts.wording import BREACHES, arms, clock, condition, found, lasted
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import Comparison, Metric, Scale
 from ra_guard.experiments.definition.safety import Alert, EscalationLevel
-from ra_guard.experiments.definition.vocabulary import Action, Severity, Team
+from ra_guard.experiments.definition.vocabulary import Severity, Team
 from ra_guard.experiments.definition.words import in_words, spoken
 from ra_guard.experiments.monitor.outcomes import Tick, Watched
 
 QUIET: Final = timedelta(minutes=5)
 """How long an alert must not fire before its recovery is told."""
-
-_BREACHES: Final[Mapping[Action, str]] = {
-    Action.ROLL_BACK: "rolls it back by itself",
-    Action.INVESTIGATE: "holds the ramp",
-    Action.ANALYSE: "holds the decision",
-}
 
 
 @dataclass(frozen=True)
@@ -79,9 +73,13 @@ class Standing:
 
 @dataclass(frozen=True)
 class State:
-    """All that a board remembers from one tick to the next."""
+    """All that is remembered from one tick to the next."""
 
+    epoch: int = 0
+    """That it is of; 0 before the first tick."""
     standing: tuple[Standing, ...] = ()
+    told: tuple[str, ...] = ()
+    """Names of what is told once and was."""
 
     def acknowledge(self, alert_id: str, by: str, at: datetime) -> "State":
         """The state in which somebody has taken the alert up, so that it climbs no further. The first one stays.
@@ -96,11 +94,12 @@ class State:
             raise NoSuchAlert(
                 f"found alert {alert_id!r} at {clock(at)}, wanted one that stood then: {ids}; it may have recovered"
             )
-        return State(
-            tuple(
+        return replace(
+            self,
+            standing=tuple(
                 replace(each, acknowledged=each.acknowledged or taken) if each in meant else each
                 for each in self.standing
-            )
+            ),
         )
 
     def to_json(self) -> str:
@@ -138,11 +137,11 @@ class Board:
             for identity, each in before.items()
             if identity not in seen
         ]
-        return State(tuple(standing)), tuple(messages)
+        return replace(state, standing=tuple(standing)), tuple(messages)
 
-    def end(self, state: State, why: str, now: datetime) -> tuple[State, tuple[Message, ...]]:
-        """Takes back every alert that stands, because its epoch is over; ``why`` says so in words."""
-        return State(), tuple(self._withdrawn(each, why, now) for each in state.standing)
+    def end(self, state: State, why: str, now: datetime) -> tuple[Message, ...]:
+        """What people are told where every alert that stands is taken back; ``why`` says in words what is over."""
+        return tuple(self._withdrawn(each, why, now) for each in state.standing)
 
     def _step(
         self, standing: Standing | None, name: str, watched: Watched, now: datetime
@@ -287,7 +286,7 @@ class Board:
             if trigger.metric is alert.metric
         ]
         words += [
-            f"the guardrail '{in_words(guardrail)}', once breached, {_BREACHES[guardrail.action]}"
+            f"the guardrail '{in_words(guardrail)}', once breached, {BREACHES[guardrail.action]}"
             for guardrail in definition.metrics.guardrails
             if guardrail.metric is alert.metric
         ]

@@ -22,11 +22,15 @@ class Kind(StrEnum):
     WITHDRAWN = "withdrawn"
     """The alert did not recover: it is no longer asked about."""
     ROLLED_BACK = "rolled_back"
+    KILLED = "killed"
+    GUARDRAIL_FAILED = "guardrail_failed"
     RAMP_ADVANCED = "ramp_advanced"
+    RAMP_WAITS = "ramp_waits"
     DECISION_DUE = "decision_due"
     REPORT_READY = "report_ready"
     EVIDENCE_MISSING = "evidence_missing"
     EVIDENCE_UNREADABLE = "evidence_unreadable"
+    CONTROL_UNREACHABLE = "control_unreachable"
     TEST = "test"
 
 

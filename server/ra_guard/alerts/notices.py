@@ -10,13 +10,15 @@ from itertools import chain
 from pathlib import Path
 
 from ra_guard.alerts.message import Fact, Kind, Links, Message
-from ra_guard.alerts.wording import clock, lasted
+from ra_guard.alerts.wording import BREACHES, clock, found, lasted
 from ra_guard.experiments.allocation import percent
+from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import Report
+from ra_guard.experiments.definition.safety import Guardrail
 from ra_guard.experiments.definition.vocabulary import Cadence, ReportKind, Route, Severity, Team
-from ra_guard.experiments.definition.words import span, spoken
-from ra_guard.experiments.monitor.outcomes import Advance, RollBack
+from ra_guard.experiments.definition.words import in_words, span, spoken
+from ra_guard.experiments.monitor.outcomes import Advance, Look, Reading, RollBack
 
 
 @dataclass(frozen=True)
@@ -26,25 +28,69 @@ class Notices:
     definition: Definition
     links: Links
 
-    def rolled_back(self, found: RollBack, ramp_bp: int, at: datetime) -> Message:
+    def rolled_back(self, due: RollBack, ramp_bp: int, at: datetime) -> Message:
         """The epoch was closed, at this ramp: always critical, by every route of the critical alerts."""
-        shared = [Fact("Shared cause", "control crosses the bound as well")] if found.has_shared_cause else []
+        shared = [Fact("Shared cause", "control crosses the bound as well")] if due.has_shared_cause else []
         return self._trouble(
             Kind.ROLLED_BACK,
             Severity.CRITICAL,
             at,
             title="rolled back",
-            summary=f"{self.definition.key} was rolled back at {percent(ramp_bp)}: {found.why}",
+            summary=f"{self.definition.key} was rolled back at {percent(ramp_bp)}: {due.why}",
             facts=(
-                *_numbers(found.numbers),
+                *_numbers(due.numbers),
                 *shared,
                 Fact("At", clock(at)),
-                Fact(
-                    "What happens next",
-                    f"every replica serves the baseline within {self.definition.rollback.within_s} s; a new epoch "
-                    "begins only when a person starts one",
-                ),
+                self._then_baseline(),
             ),
+        )
+
+    def ended(self, line: Entry) -> Message:
+        """The epoch was killed or rolled back by somebody else than the watch: as critical, and the ledger's words."""
+        is_rollback = line.what.startswith("roll back")
+        return self._trouble(
+            Kind.ROLLED_BACK if is_rollback else Kind.KILLED,
+            Severity.CRITICAL,
+            line.at,
+            title="rolled back" if is_rollback else "killed",
+            summary=f"{self.definition.key}: {line.what}, by {line.who}: {line.why}",
+            facts=(Fact("At", clock(line.at)), self._then_baseline()),
+        )
+
+    def guardrail_failed(self, guardrail: Guardrail, reading: Reading, at: datetime) -> Message:
+        """A guardrail is not kept, and a person is to look into it."""
+        return self._trouble(
+            Kind.GUARDRAIL_FAILED,
+            guardrail.severity,
+            at,
+            title=f"guardrail failed: {in_words(guardrail)}",
+            summary=f"{in_words(guardrail)} is not kept: found {found(guardrail, reading)}.",
+            facts=(
+                Fact("At", clock(at)),
+                Fact("What happens next", f"it {BREACHES[guardrail.action]} until it is kept; a person looks into it"),
+            ),
+        )
+
+    def ramp_waits(self, reasons: Sequence[str], ramp_bp: int, at: datetime) -> Message:
+        """The stage's hours are over, and the ramp does not go on."""
+        return self._news(
+            Kind.RAMP_WAITS,
+            [report for report in self.definition.reports if report.every is Cadence.CONTINUOUS],
+            at,
+            title=f"ramp waits at {percent(ramp_bp)}",
+            summary=f"The hours at {percent(ramp_bp)} are over, and the ramp does not go on.",
+            facts=(
+                *(Fact("Why", reason) for reason in reasons),
+                Fact("At", clock(at)),
+                Fact("What happens next", "it is asked again every minute, and goes on by itself once all of it holds"),
+            ),
+        )
+
+    def _then_baseline(self) -> Fact:
+        return Fact(
+            "What happens next",
+            f"every replica serves the baseline within {self.definition.rollback.within_s} s; a new epoch begins only "
+            "when a person starts one",
         )
 
     def evidence_missing(self, since: datetime, ramp_bp: int, at: datetime) -> Message:
@@ -94,9 +140,9 @@ class Notices:
             facts=(Fact("Why", move.why), *_numbers(move.numbers), Fact("What happens next", held)),
         )
 
-    def decision_due(self, day: int, at: datetime) -> Message:
-        """The day of a planned look has come."""
-        end = day >= self.definition.analysis.end_day
+    def decision_due(self, look: Look, at: datetime) -> Message:
+        """The day of a planned look has come, and it was taken; the last one where the planned users had come."""
+        day, end = look.day, look.is_last
         kind = ReportKind.RESULTS if end else ReportKind.INTERIM_REVIEW
         days = self.definition.analysis.decision_days
         next_words = (
@@ -172,6 +218,28 @@ class Notices:
             links=self.links,
             attachments=attachments,
         )
+
+
+def control_unreachable(key: str, links: Links, since: datetime, why: str, at: datetime) -> Message:
+    """The control plane has not answered the watch for a while. By every route: who is to be told is not known."""
+    return Message(
+        kind=Kind.CONTROL_UNREACHABLE,
+        at=at,
+        title=f"[{Severity.CRITICAL.upper()}] {key}: control plane unreachable",
+        summary=f"The watch has not reached the control plane for {lasted(at - since)}, and judges nothing meanwhile.",
+        facts=(
+            Fact("Why", why),
+            Fact("Since", clock(since)),
+            Fact(
+                "What happens next",
+                "it tries again every minute; replicas that do not reach it either serve the baseline once their lease "
+                "has run out",
+            ),
+        ),
+        severity=Severity.CRITICAL,
+        routes=tuple(Route),
+        links=links,
+    )
 
 
 def trial(at: datetime) -> Message:

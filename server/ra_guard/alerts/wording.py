@@ -1,11 +1,21 @@
 """Readings and times in the words of a message. Metrics and bounds are worded by `definition.words`, for everyone."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from ra_guard.experiments.definition.measures import Alarm, Bound, Counted
+from ra_guard.experiments.definition.vocabulary import Action
 from ra_guard.experiments.definition.words import evidence_in_words, in_words
 from ra_guard.experiments.monitor.outcomes import Reading
 from ra_guard.experiments.monitor.words import amount, interval, level
+
+BREACHES: Final[Mapping[Action, str]] = {
+    Action.ROLL_BACK: "rolls it back by itself",
+    Action.INVESTIGATE: "holds the ramp",
+    Action.ANALYSE: "holds the decision",
+}
+"""What a guardrail that is not kept does to the experiment."""
 
 
 def condition(alarm: Alarm) -> str:

@@ -18,6 +18,7 @@ from ra_guard.config import Settings, load
 from ra_guard.experiments.definition.vocabulary import ReportKind
 from ra_guard.logs.objects import StoredObjects
 from ra_guard.logs.parquet import LogReader
+from ra_guard.reports import standing
 from ra_guard.reports.write import write
 from ra_guard.v1 import experiment_pb2 as wire
 from ra_guard.watch.logs import Logs
@@ -39,8 +40,11 @@ def decide(key: str, *, control: Control = None, config: Path | None = None, as_
     with _replayed(key, control, load(config)) as played:
         content = content_of(played.seen, played.epoch, played.logs, "")
     if as_json:
-        print(encoding.dumps({"key": key, "epoch": content.epoch, **plain(content.decision, content.assessment)}))
+        known = {"key": key, "epoch": content.epoch, "state": content.state}
+        print(encoding.dumps({**known, **plain(content.decision, content.assessment)}))
     else:
+        if standing.is_closed(content):
+            print(f"{standing.state(content).word} {standing.in_a_sentence(content)} The looks before it say:\n")
         print_decision(result_console(), content.decision, content.assessment)
 
 

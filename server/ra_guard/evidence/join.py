@@ -33,6 +33,8 @@ from ra_guard.stats.ndcg import POINTS
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MINUTE: Final = 60 * NS_PER_S
+AHEAD_NS: Final = 10 * NS_PER_MINUTE
+"""Beyond the last complete minute: what says it is later than that has a clock that is wrong."""
 MAX_DOMAINS: Final = 255
 """Those seen later share the next number: a tally holds a domain in one byte."""
 
@@ -82,10 +84,13 @@ class Follower:
         """Of this experiment and epoch, by the worker's clock: how fresh the evidence is."""
         self.newest_sign_of_life_unix_ns: int | None = None
         """Of any record of any experiment: whether anything is logged, shipped and exported at all."""
+        self.unsettled = 0
+        """Records that living workers offered to their logs and that are not here: on their way, or lost."""
         self._labels = labels
         self._propensity = propensity if labels is Labels.CLICKS else None
         self._scope: dict[str, object] = {"key": key, "epoch": epoch}
         self._clock = {"as_of": 0, "window_ns": DEFAULT_WINDOW_S * NS_PER_S, "settled_before_ns": 0, "settled_ns": 0}
+        self._clock["future_ns"] = 0
         self._known: set[Path] = set()
         self._left = Counter[tuple[int, int]]()
         self._received = 0
@@ -140,6 +145,7 @@ class Follower:
         control, treatment, crossed = (self._served > 0).T
         found = losses_of(self._run(LOSSES_SQL).fetchall())
         lost = {each.arm: each.lost for each in found.arms}
+        self.unsettled = sum(each.unsettled for each in found.arms)
         return Exposure(
             control_users=int(control.sum()),
             treatment_users=int(treatment.sum()),
@@ -234,6 +240,7 @@ class Follower:
             "window_ns": (window_s or DEFAULT_WINDOW_S) * NS_PER_S,
             "settled_before_ns": self._clock["settled_ns"],
             "settled_ns": max(0, end_ns - join_sql.ASK_AGAIN_NS),
+            "future_ns": end_ns + AHEAD_NS,
         }
 
     def _relevance(self, refused: list[str]) -> Columns:

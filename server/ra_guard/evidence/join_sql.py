@@ -238,9 +238,11 @@ SAY_CALLS_SQL: Final = (
     """,
 )
 
+# A clock that is wrong must not make evidence look fresh for as long as it is ahead.
 NEWEST_SQL: Final = """
-    SELECT (SELECT max(unix_ns) FROM mine),
-        greatest((SELECT max(unix_ns) FROM arrived), (SELECT max(received_unix_ns) FROM received)),
+    SELECT (SELECT max(unix_ns) FROM mine WHERE unix_ns <= $future_ns),
+        greatest((SELECT max(unix_ns) FROM arrived WHERE unix_ns <= $future_ns),
+            (SELECT max(received_unix_ns) FROM received WHERE received_unix_ns <= $future_ns)),
         (SELECT count(*) FROM received)
 """
 

@@ -4,9 +4,9 @@ It obeys the feature flags, ends treatment that nobody watches, notes what went 
 for whoever takes over. Steps may raise: the plane reports that, and the others happen all the same.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
 
 from ra_guard.experiments.condition import Conditions
 from ra_guard.experiments.control_store import ControlStore, Entry, WriterLease
@@ -20,8 +20,24 @@ from ra_guard.experiments.vigil import Vigil, why_unseen
 BY_ITSELF: Final = "ra-guard control"
 CRITICAL_ERRORS: Final = "critical_errors"
 """What a ledger line about them is called, and the name of their number."""
-CRITICAL_ERRORS_EVERY_S: Final = 60.0
-"""Between two ledger lines about critical errors, so that a flood of them is a line a minute."""
+CRITICAL_ERRORS_EVERY_S: Final = (60.0, 3600.0)
+"""Between two ledger lines about critical errors: each waits twice as long as the one before, up to the second, and
+the first again after as long without any. A flood of two weeks is a few hundred lines, not twenty thousand."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """When the latest ledger line about critical errors was written, and how long the next one waits."""
+
+    at_s: float
+    pause_s: float
+
+    @classmethod
+    def after(cls, before: Self | None, now_s: float) -> Self:
+        shortest_s, longest_s = CRITICAL_ERRORS_EVERY_S
+        if before is None or now_s - before.at_s > before.pause_s + longest_s:
+            return cls(now_s, shortest_s)
+        return cls(now_s, min(2 * before.pause_s, longest_s))
 
 
 class Plane(Protocol):
@@ -57,7 +73,7 @@ class Upkeep:
         self._steady = steady
         self._report = report
         self._remembered: dict[str, dict[str, int]] = {}
-        self._told_critical_s: dict[str, float] = {}
+        self._told_critical: dict[str, _Line] = {}
 
     @property
     def steps(self) -> tuple[Callable[[], None], ...]:
@@ -95,9 +111,10 @@ class Upkeep:
     def _note_critical_errors(self) -> None:
         for key in self._plane.stored_keys():
             count, now_s = self._plane.conditions.new_critical_errors(key), self._steady()
-            if count == 0 or now_s - self._told_critical_s.get(key, -math.inf) < CRITICAL_ERRORS_EVERY_S:
+            line = self._told_critical.get(key)
+            if count == 0 or (line is not None and now_s - line.at_s < line.pause_s):
                 continue
-            self._told_critical_s[key] = now_s
+            self._told_critical[key] = _Line.after(line, now_s)
             why = "replicas answered INTERNAL or DATA_LOSS, refused a damaged generation, or crashed"
             self._plane.note(key, CRITICAL_ERRORS, Author(BY_ITSELF, why), {CRITICAL_ERRORS: float(count)})
             self._plane.conditions.took(key, count)

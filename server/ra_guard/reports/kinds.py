@@ -21,7 +21,7 @@ _TITLES: Final[Mapping[ReportKind, str]] = {
 
 def document(content: Content, kind: ReportKind) -> Document:
     """The report of this kind."""
-    lead, headline = _opening(content, kind)
+    lead, headline = opening(content, kind)
     return Document(
         title=f"{_TITLES[kind]}: {content.definition.key}",
         lead=lead,
@@ -31,11 +31,10 @@ def document(content: Content, kind: ReportKind) -> Document:
     )
 
 
-def _opening(content: Content, kind: ReportKind) -> tuple[Mark, str]:
-    """Where it is about a decision, the decision comes first; else the state."""
-    outcome = OUTCOMES[content.decision.outcome]
-    if kind in {ReportKind.RESULTS, ReportKind.INTERIM_REVIEW}:
-        return outcome, f"{content.decision.why.rstrip('.')}."
+def opening(content: Content, kind: ReportKind) -> tuple[Mark, str]:
+    """Where it is about a decision that is still open, the decision comes first; else the state."""
+    if kind in {ReportKind.RESULTS, ReportKind.INTERIM_REVIEW} and not standing.is_closed(content):
+        return OUTCOMES[content.decision.outcome], f"{content.decision.why.rstrip('.')}."
     if kind is ReportKind.ANOMALIES:
         firing = len(safety.firing(content))
         word = Mark("Firing.", Tone.BAD) if firing else Mark("Quiet.", Tone.GOOD)

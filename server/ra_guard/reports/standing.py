@@ -130,14 +130,16 @@ def safe(content: Content) -> Answer:
     guardrails, triggers = content.assessment.guardrails, content.assessment.tick.triggers
     failing = [each for each in guardrails if each.verdict is Verdict.FAIL]
     unknown = [each for each in guardrails if each.verdict in {Verdict.INSUFFICIENT, Verdict.ERROR}]
+    blind = [each for each in triggers if each.crossed is None]
     firing = [each for each in triggers if each.is_firing]
     question = "Is it safe?"
     if failing or firing:
         return Answer(question, NO, sentence([*map(_failing, failing), *map(_firing, firing)]))
-    if unknown or not guardrails:
+    if unknown or blind or not guardrails:
         holding = f"{len(guardrails) - len(unknown)} of {len(guardrails)} guardrails hold, no trigger fires"
         missing = [f"whether {in_words(each.requirement)} cannot be told ({each.reading.lack})" for each in unknown]
-        return Answer(question, NOT_YET, sentence([holding, *missing]))
+        asleep = [f"the trigger at {in_words(each.alarm)} has no reading ({each.reading.lack})" for each in blind]
+        return Answer(question, NOT_YET, sentence([holding, *missing, *asleep]))
     return Answer(question, YES, f"All {len(guardrails)} guardrails hold, and none of {len(triggers)} triggers fires.")
 
 
@@ -243,10 +245,11 @@ def _by_when(content: Content) -> str:
 def _ahead(content: Content, launched_at: datetime) -> list[str]:
     analysis = content.definition.analysis
     taken = {look.day for look in content.looks}
+    is_over = any(look.is_last for look in content.looks)
     coming = [
         day
         for day in planned_days(content.definition)
-        if day not in taken and launched_at + timedelta(days=day) > content.as_of
+        if not is_over and day not in taken and launched_at + timedelta(days=day) > content.as_of
     ]
     ahead = []
     if coming:

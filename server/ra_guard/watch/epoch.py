@@ -60,6 +60,11 @@ class Epoch:
         return self._as_of
 
     @property
+    def has_played(self) -> bool:
+        """Whether there was a first one."""
+        return self._as_of >= self._since
+
+    @property
     def ramp_bp(self) -> int:
         """Where the ramp stood at that minute."""
         return self._ramp.ramp_bp

@@ -3,7 +3,7 @@
 Raises what the object store raises; the next look takes up where this one ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +43,27 @@ class News:
     """What could not be read; the rest was."""
 
 
+class Pulse:
+    """Whether somebody still logs, told from one look to the next.
+
+    A worker's counts are a sign of life where nobody calls. Where they grow and no record comes (its disk is full, or
+    what it writes cannot be read), they are the opposite.
+    """
+
+    def __init__(self) -> None:
+        self._newest_ns: int | None = None
+        self._on_their_way = 0
+
+    def sign(self, newest_ns: int | None, missing: int, counted: Sequence[datetime], now: datetime) -> datetime | None:
+        """The newest sign, none so far, by the newest record, the records that are missing, and when counts came."""
+        if newest_ns != self._newest_ns:
+            self._newest_ns, self._on_their_way = newest_ns, missing
+        signs = list(counted) if missing <= self._on_their_way else []
+        if newest_ns is not None:
+            signs.append(datetime.fromtimestamp(newest_ns / NS_PER_S, UTC))
+        return min(now, max(signs)) if signs else None
+
+
 class Logs:
     """Follows the logs of one epoch. Not thread-safe."""
 
@@ -60,16 +81,21 @@ class Logs:
         self._reader = reader
         self._tell = tell
         self._exported: frozenset[str] = frozenset()
+        self._pulse = Pulse()
         asked = experiment.definition.metrics.primary
         self.follower = Follower(experiment.key, experiment.epoch, asked.labels, folder / ".duckdb", asked.propensity)
 
     def look(self, as_of: int, now: datetime) -> News:
         """Everything that is new, with what has settled by the end of a minute."""
+        # Asked before anything is followed: what was followed once is never said again.
+        shown = [listed.modified for listed in self._objects.under(LIVE_COUNTS_PREFIX) if listed.modified is not None]
         span = Span((now - LOOK_BACK).date()) if self._exported else Span()
         report = export(self._objects, self._folder, span, self._reader, self._tell, known=self._exported)
         self._exported |= report.keys
         news = self.follower.follow(self._folder, as_of)
-        return News(news.batch, self.follower.exposure(), self._sign_of_life(now), (*report.refused, *news.refused))
+        exposure, follower = self.follower.exposure(), self.follower
+        sign = self._pulse.sign(follower.newest_sign_of_life_unix_ns, follower.unsettled, shown, now)
+        return News(news.batch, exposure, sign, (*report.refused, *news.refused))
 
     def left_out(self) -> LeftOut:
         """What was read and not used."""
@@ -78,9 +104,3 @@ class Logs:
     def close(self) -> None:
         """Gives the memory back."""
         self.follower.close()
-
-    def _sign_of_life(self, now: datetime) -> datetime | None:
-        shown = [listed.modified for listed in self._objects.under(LIVE_COUNTS_PREFIX) if listed.modified is not None]
-        newest_ns = self.follower.newest_sign_of_life_unix_ns
-        logged = [] if newest_ns is None else [datetime.fromtimestamp(newest_ns / NS_PER_S, UTC)]
-        return min(now, max([*shown, *logged])) if shown or logged else None

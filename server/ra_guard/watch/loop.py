@@ -5,27 +5,37 @@ rollback that waits for every replica, a report) runs beside the turn. Rolling b
 watch keeps nothing that it could not find again in the logs and in the ledger, except which alerts stand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from ra_guard.alerts.board import Board, State
 from ra_guard.alerts.errors import NoSuchAlert
 from ra_guard.alerts.message import Links, Message
-from ra_guard.alerts.notices import Notices
+from ra_guard.alerts.notices import Notices, control_unreachable
+from ra_guard.errors import Code, RaGuardError
 from ra_guard.evidence.join import FollowerBroken
 from ra_guard.experiments.monitor import looks, rollout
 from ra_guard.experiments.monitor.monitor import NothingToAssess
 from ra_guard.experiments.monitor.outcomes import BY_ITSELF, Advance, Assessment, Look, RollBack, Tick
 from ra_guard.v1 import experiment_pb2 as wire
+from ra_guard.watch import once
 from ra_guard.watch.epoch import Epoch, minute_of, moment_of
 from ra_guard.watch.logs import EvidenceRefused, Logs, News
 from ra_guard.watch.seen import LOOK, Seen, look_numbers, seen_from
 
 ACKNOWLEDGED: Final = "acknowledged "
 """What a ledger line begins with by which a person takes up an alert; its id follows."""
+PATIENCE: Final = timedelta(minutes=3)
+"""How long the control plane may not answer before people are told: a restart takes less."""
+
+
+class ClockWentBack(RaGuardError):
+    """The watch's clock was ahead, and was set back; what it had played is played again."""
+
+    status_code = Code.FAILED_PRECONDITION
 
 
 class Control(Protocol):
@@ -92,8 +102,12 @@ class Watch:
         self._logs: Logs | None = None
         self._due: RollBack | None = None
         self._acting: Future[None] | None = None
+        self._announced: RollBack | None = None
+        """The rollback that people were told of with what triggers found: its ledger line says less."""
         self._is_blind = False
         self._is_impatient = False
+        self._unseen_since: datetime | None = None
+        self._is_cut_off = False
         self.totals = Totals()
         self.latest: Tick | None = None
         """The tick of the last minute that was judged."""
@@ -115,9 +129,9 @@ class Watch:
             self._logs.close()
 
     def _turn(self, now: datetime) -> None:
-        seen = self._see()
-        epoch, logs = self._epoch_of(seen, now)
+        seen = self._see(now)
         as_of = minute_of(now - self._lag) - 1
+        epoch, logs = self._epoch_of(seen, as_of, now)
         ticks: Sequence[Tick] = ()
         news = self._look(logs, as_of, now, seen)
         if news is not None:
@@ -128,26 +142,45 @@ class Watch:
             self.totals.as_of = moment_of(as_of)
             self._step(lambda: self._alert(seen, tick, now))
         self._step(lambda: self._attest(seen, news, now))
-        if ticks and self._due is None:
+        self._step(lambda: self._tell_ends(seen, now))
+        if news is not None and ticks and self._due is None:
             self._step(lambda: self._take_look(seen, epoch, as_of, now))
-            self._step(lambda: self._move(seen, epoch, now))
+            self._step(lambda: self._move(seen, epoch, news.sign_of_life, now))
             self._step(lambda: self._tools.reporter.look(seen, epoch, logs, now))
 
     # Seeing
 
-    def _see(self) -> Seen:
+    def _see(self, now: datetime) -> Seen:
         control = self._tools.control
-        found = control.get(wire.GetRequest(key=self._key)).experiment
-        return seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=self._key)).changes)
+        try:
+            found = control.get(wire.GetRequest(key=self._key)).experiment
+            seen = seen_from(found, control.get_ledger(wire.GetLedgerRequest(key=self._key)).changes)
+        except Exception as error:
+            since = self._unseen_since = self._unseen_since or now
+            if not self._is_cut_off and now - since >= PATIENCE:
+                self._tell(control_unreachable(self._key, self._tools.links, since, str(error), now))
+                self._is_cut_off = True
+            raise
+        self._unseen_since, self._is_cut_off = None, False
+        return seen
 
-    def _epoch_of(self, seen: Seen, now: datetime) -> tuple[Epoch, Logs]:
-        is_another = self._epoch is not None and self._epoch.number != seen.experiment.epoch
-        if is_another:
-            self._tell(*self._end_alerts(seen, now))
-        if is_another or self._epoch is None or self._logs is None or self._epoch.began_at != seen.began_at:
+    def _epoch_of(self, seen: Seen, as_of: int, now: datetime) -> tuple[Epoch, Logs]:
+        number = seen.experiment.epoch
+        if self._standing.epoch != number:
+            self._end_alerts(seen, now)
+        if self._epoch is not None and self._epoch.number != number:
+            self._due = self._announced = self._epoch = None
+        if self._epoch is not None and self._is_ahead(self._epoch, as_of):
+            self._failed(ClockWentBack(f"found minute {as_of} after {self._epoch.as_of}, wanted a clock that goes on"))
+            self._epoch = None
+        if self._epoch is None or self._logs is None or self._epoch.began_at != seen.began_at:
             self.close()
             self._epoch, self._logs = Epoch(seen), self._tools.follow(seen)
         return self._epoch, self._logs
+
+    def _is_ahead(self, epoch: Epoch, as_of: int) -> bool:
+        """Whether it was played beyond what is known now: until time comes there, nothing would be asked."""
+        return epoch.has_played and epoch.as_of > as_of + 1
 
     def _look(self, logs: Logs, as_of: int, now: datetime, seen: Seen) -> News | None:
         """None when the logs cannot be read: what they would say is not known, and the next turn tries again."""
@@ -182,7 +215,7 @@ class Watch:
         if not rollout.is_treating(seen.experiment):
             self._due = None
             return
-        since = minute_of(seen.experiment.stage_since)
+        since = minute_of(seen.judged_since)
         found = (rollout.rollback_due(seen.experiment, tick) for tick in ticks if tick.as_of >= since)
         due = self._due = self._due or next(filter(None, found), None)
         if due is not None and self._acting is None:
@@ -193,10 +226,13 @@ class Watch:
             wire.RollBackRequest(key=self._key, who=BY_ITSELF, why=due.why, numbers=due.numbers)
         )
         self.totals.rollbacks += 1
+        self._announced = due
         self._tell(self._notices(seen).rolled_back(due, seen.experiment.ramp_bp, now))
 
-    def _move(self, seen: Seen, epoch: Epoch, now: datetime) -> None:
-        move = rollout.next_move(seen.experiment, epoch.assess(), now)
+    def _move(self, seen: Seen, epoch: Epoch, sign: datetime | None, now: datetime) -> None:
+        assessment = epoch.assess()
+        move = rollout.next_move(seen.experiment, assessment, now, sign or seen.experiment.stage_since)
+        self._tell_once(once.of_assessment(seen, assessment, move, self._notices(seen), now))
         if not isinstance(move, Advance):
             return
         self._tools.control.ramp(
@@ -225,18 +261,21 @@ class Watch:
             return
         why = f"day {day} has ended: {look.estimate:+.2f} points, standard error {look.standard_error:.2f}"
         self._tools.control.note(self._key, what=LOOK, who=BY_ITSELF, why=why, numbers=look_numbers(look))
-        self._tell(self._notices(seen).decision_due(day, now))
+        self._tell(self._notices(seen).decision_due(look, now))
 
     def _attest(self, seen: Seen, news: News | None, now: datetime) -> None:
-        sign = None if news is None else news.sign_of_life
-        if sign is None:
+        if news is None:
             return
-        self.totals.evidence_at = sign
-        answer = self._tools.control.attest(self._key, sign)
-        allowed = timedelta(minutes=seen.experiment.definition.rollback.without_evidence_minutes)
-        is_impatient = answer.HasField("patience_s") and answer.patience_s < allowed.total_seconds() / 2
+        experiment, sign = seen.experiment, news.sign_of_life
+        allowed = timedelta(minutes=experiment.definition.rollback.without_evidence_minutes)
+        if sign is None:
+            is_impatient = rollout.is_treating(experiment) and now - experiment.stage_since > allowed / 2
+        else:
+            self.totals.evidence_at = sign
+            answer = self._tools.control.attest(self._key, sign)
+            is_impatient = answer.HasField("patience_s") and answer.patience_s < allowed.total_seconds() / 2
         if is_impatient and not self._is_impatient:
-            self._tell(self._notices(seen).evidence_missing(sign, seen.experiment.ramp_bp, now))
+            self._tell(self._notices(seen).evidence_missing(sign or experiment.stage_since, experiment.ramp_bp, now))
         self._is_impatient = is_impatient
 
     # Telling
@@ -244,9 +283,25 @@ class Watch:
     def _alert(self, seen: Seen, tick: Tick, now: datetime) -> None:
         board = Board(seen.experiment.definition, self._tools.links)
         state = self._acknowledged(seen)
-        self._standing, messages = board.advance(state, tick, now)
-        self._tools.keep(self._standing)
+        state, messages = board.advance(state, tick, now)
         self._tell(*messages)
+        self._keep(state)
+
+    def _tell_ends(self, seen: Seen, now: datetime) -> None:
+        """Those that the ledger shows and that nobody was told of; the watch's own when it is known how it went."""
+        if self._acting is not None:
+            return
+        if self._announced is not None:
+            own = (once.end_of(entry) for entry in seen.ends if entry.who == BY_ITSELF)
+            self._keep(replace(self._standing, told=tuple(dict.fromkeys((*self._standing.told, *own)))))
+        self._tell_once(once.of_ledger(seen, self._notices(seen), now))
+
+    def _tell_once(self, due: Iterable[once.Told]) -> None:
+        told = self._standing.told
+        new = {name: message for name, message in due if name not in told}
+        if new:
+            self._tell(*new.values())
+            self._keep(replace(self._standing, told=(*told, *new)))
 
     def _acknowledged(self, seen: Seen) -> State:
         state = self._standing
@@ -259,11 +314,16 @@ class Watch:
                     continue  # it has recovered
         return state
 
-    def _end_alerts(self, seen: Seen, now: datetime) -> tuple[Message, ...]:
+    def _end_alerts(self, seen: Seen, now: datetime) -> None:
+        """Of another epoch than the one that is watched: also where it ended while nobody watched."""
         board = Board(seen.experiment.definition, self._tools.links)
-        self._standing, messages = board.end(self._standing, "another epoch has begun", now)
-        self._tools.keep(self._standing)
-        return messages
+        self._tell(*board.end(self._standing, "another epoch has begun", now))
+        self._keep(State(epoch=seen.experiment.epoch))
+
+    def _keep(self, state: State) -> None:
+        """What cannot be written is remembered all the same, and written with the next change."""
+        self._standing = state
+        self._step(lambda: self._tools.keep(state))
 
     def _tell(self, *messages: Message) -> None:
         for message in messages:

@@ -13,6 +13,7 @@ from ra_guard.alerts.message import Links, Message
 from ra_guard.alerts.notices import Notices
 from ra_guard.experiments.definition.vocabulary import ReportKind
 from ra_guard.reports.content import Content
+from ra_guard.reports.kinds import opening
 from ra_guard.reports.schedule import Life, due
 from ra_guard.reports.write import latest_made, write
 from ra_guard.watch.epoch import Epoch
@@ -69,4 +70,5 @@ class Reporter:
             self._report(error)
             return
         notices = Notices(content.definition, self._links)
-        self._offer(notices.report_ready(kind, content.decision.why, (written.html, written.markdown), now))
+        lead, headline = opening(content, kind)
+        self._offer(notices.report_ready(kind, f"{lead.word} {headline}", (written.html, written.markdown), now))

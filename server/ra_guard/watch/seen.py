@@ -65,12 +65,22 @@ class Seen:
         return self.launched_at or self.experiment.stage_since
 
     @property
+    def judged_since(self) -> datetime:
+        """From when ticks may end the epoch: before, the ramp stood elsewhere, or another definition was in force."""
+        defined = (entry.at for entry in self.epoch_ledger if entry.what.startswith("apply"))
+        return max((self.experiment.stage_since, *defined))
+
+    @property
     def closed_at(self) -> datetime | None:
         """When the epoch was killed or rolled back; None while it runs."""
         if not self.experiment.killed:
             return None
-        kills = [entry.at for entry in self.epoch_ledger if entry.what.startswith(("kill", "roll back"))]
-        return kills[-1] if kills else self.experiment.stage_since
+        return self.ends[-1].at if self.ends else self.experiment.stage_since
+
+    @property
+    def ends(self) -> tuple[Entry, ...]:
+        """Lines of the epoch that killed it or rolled it back, oldest first."""
+        return tuple(entry for entry in self.epoch_ledger if entry.what.startswith(("kill", "roll back")))
 
     def looks(self) -> tuple[Look, ...]:
         """Planned looks that were taken in this epoch."""

@@ -17,6 +17,11 @@ class Guardrail(Requirement):
     severity: Severity
     action: Action
 
+    @property
+    def rolls_back(self) -> bool:
+        """Whether its breach ends the epoch at once."""
+        return self.action is Action.ROLL_BACK
+
 
 class Measured(Table):
     """How a trigger behaved in simulated experiments, as `ra-guard simulate --measure-triggers` found it."""

@@ -17,7 +17,6 @@ from ra_guard.evidence.window import Enrolment, MinuteWentBack, Recent, Window
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import MEASURES, Alarm, Counted, Metric, Requirement
 from ra_guard.experiments.definition.safety import Guardrail
-from ra_guard.experiments.definition.vocabulary import Action
 from ra_guard.experiments.monitor.outcomes import Assessment, Judged, Reading, Tick, Verdict, Watched
 from ra_guard.experiments.monitor.power import power_percent
 from ra_guard.experiments.monitor.primary import alpha_of, corrected_effect, primary_effect
@@ -267,7 +266,7 @@ class _Requirement:
     def __init__(self, requirement: Requirement) -> None:
         self._requirement = requirement
         self._question = Question.of(requirement)
-        self.rolls_back = isinstance(requirement, Guardrail) and requirement.action is Action.ROLL_BACK
+        self.rolls_back = isinstance(requirement, Guardrail) and requirement.rolls_back
         self.counts_guardrails = requirement.metric is Metric.GUARDRAILS_UNHEALTHY
 
     def judged(self, contrast: Contrast, beside: Beside) -> Judged:

@@ -107,9 +107,15 @@ class Condition(StrEnum):
     """A person has allowed the next stage, where it asks for that."""
 
 
-def next_move(experiment: Experiment, assessment: Assessment, at: datetime) -> Move:
-    """Advance to the next stage when every condition holds; else every reason why not."""
-    case = _Case(experiment, assessment, at)
+def next_move(
+    experiment: Experiment, assessment: Assessment, at: datetime, evidence_at: datetime | None = None
+) -> Move:
+    """Advance to the next stage when every condition holds; else every reason why not.
+
+    ``evidence_at``: the newest sign of life in the logs, where that may be older than the minute that was assessed.
+    """
+    assessed_at = datetime.fromtimestamp(60 * (assessment.tick.as_of + 1), UTC)
+    case = _Case(experiment, assessment, at, min(assessed_at, evidence_at or assessed_at))
     reasons = tuple(f"{condition}: {reason}" for condition, unmet in CONDITIONS.items() for reason in unmet(case))
     if reasons or case.stage is None or case.following is None:
         return Hold(reasons)
@@ -123,6 +129,7 @@ class _Case:
     experiment: Experiment
     assessment: Assessment
     at: datetime
+    evidence_at: datetime
 
     @property
     def stage(self) -> Stage | None:
@@ -180,8 +187,7 @@ def _held_too_short(case: _Case) -> Iterator[str]:
 
 
 def _evidence_too_old(case: _Case) -> Iterator[str]:
-    until = datetime.fromtimestamp(60 * (case.assessment.tick.as_of + 1), UTC)
-    oldest = case.experiment.definition.rollback.without_evidence_minutes
+    until, oldest = case.evidence_at, case.experiment.definition.rollback.without_evidence_minutes
     if until <= case.experiment.stage_since:
         yield f"none since the ramp came to {percent(case.experiment.ramp_bp)}"
     elif case.at - until > timedelta(minutes=oldest):
