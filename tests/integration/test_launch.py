@@ -22,6 +22,7 @@ from tests.stand_ins.serving_process import KEY, Serving, free_ports, serving
 
 IMAGES = 60
 CALLS = 20
+ROLES = ("technical_lead", "product_manager", "engineering_manager")
 Run = Callable[..., tuple[int, Any]]
 
 
@@ -106,6 +107,9 @@ def log_some_calls(state: Path) -> None:
 def test_from_no_go_to_go(launch: Launch) -> None:
     code, found, lines = launch.readiness()
     assert (code, found["decision"], found["epoch"]) == (1, "NO-GO", 1)
+    series = lines["dashboards_operational"]
+    assert series["result"] == "needs a person"
+    assert "have rpc_server_call_duration_seconds_bucket, ra_guard_rerank_calls_total" in series["evidence"]
     checked = {name: line for name, line in lines.items() if line["proof"] == "check"}
     timed = checked.pop("feature_latency_verified")
     assert "p99" in timed["evidence"]
@@ -119,18 +123,23 @@ def test_from_no_go_to_go(launch: Launch) -> None:
     assert launch.hook.titles() == ["[TEST] RA-Guard"] * 2
     assert {line["result"] for line in lines.values() if line["proof"] == "signature"} == {"needs a person"}
 
-    to_sign = [name for name, line in lines.items() if line["proof"] == "signature" and name != "rollback_tested"]
-    for name in to_sign[:2]:
-        assert launch.run("sign", KEY, name, "--why", "before the drill", "--who", "ada")[0] == 0
+    approvals = [("stakeholders_approved", "--as", role) for role in ROLES]
+    apart = {"rollback_tested", "stakeholders_approved"}
+    to_sign = [(name,) for name, line in lines.items() if line["proof"] != "check" and name not in apart]
+    for each in (to_sign[0], *approvals[:2]):
+        assert launch.run("sign", KEY, *each, "--why", "before the drill", "--who", "ada")[0] == 0
     _, drilled, after = launch.readiness("--drill", "--who", "ada")
     assert (drilled["epoch"], after["rollback_tested"]["result"]) == (2, "pass")
     assert "drilled by ada" in after["rollback_tested"]["evidence"]
     assert "a kill reached 1 replica in" in after["rollback_tested"]["evidence"]
-    for name in to_sign[2:]:
-        assert launch.run("sign", KEY, name, "--why", "after the drill", "--who", "grace")[0] == 0
+    assert after["stakeholders_approved"]["evidence"].endswith("signed it as engineering_manager in epoch 2; sign it")
+    for each in (*to_sign[1:], *approvals[2:]):
+        assert launch.run("sign", KEY, *each, "--why", "after the drill", "--who", "grace")[0] == 0
     code, found, lines = launch.readiness()
     assert {name for name, line in lines.items() if line["result"] != "pass"} <= {"feature_latency_verified"}
-    assert lines[to_sign[0]]["evidence"].startswith("signed by ada on ")
+    assert lines[to_sign[0][0]]["evidence"].startswith("signed by ada on ")
+    assert lines["stakeholders_approved"]["evidence"].count("signed as ") == len(ROLES)
+    assert lines["dashboards_operational"]["evidence"].startswith(series["evidence"].partition("; nobody")[0])
     is_fast = lines["feature_latency_verified"]["result"] == "pass"
     assert (code, found["decision"]) == ((0, "GO") if is_fast else (1, "NO-GO"))
 

@@ -68,7 +68,10 @@ def test_a_gallery_that_is_not_there_or_only_in_part(tmp_path: Path) -> None:
 def test_an_image_without_its_object(tmp_path: Path) -> None:
     studio = Studio(tmp_path)
     studio.ingest(write_pictures(tmp_path / "pictures", 3)[0].parent)
-    assert gallery_deployed(system(tmp_path)).result is Result.PASS
+    found = gallery_deployed(system(tmp_path))
+    assert found.result is Result.PASS
+    assert found.evidence.startswith(f"folder {tmp_path / 'gallery'}: generation 1, 3 images")
+    assert "3 in the metadata (SQLite, catalogue.sqlite)" in found.evidence
     lost = next(path for path in studio.folder.objects.rglob("*") if path.is_file())
     lost.unlink()
     fails(gallery_deployed(system(tmp_path)), "no object of")

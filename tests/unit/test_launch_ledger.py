@@ -9,15 +9,18 @@ import pytest
 from ra_guard.cli import experiment_launch, main
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import template
+from ra_guard.experiments.definition.vocabulary import Proof, Role
 from ra_guard.experiments.ledger import entries_of
-from ra_guard.launch.errors import NotSigned
+from ra_guard.launch.errors import NotSigned, WrongRole
 from ra_guard.launch.ledger import (
+    APPROVED_LINE,
     DRILLED,
     Drill,
     latest_drill,
     require_signable,
     signatures,
     signed,
+    signed_as,
     withdrawn,
 )
 from ra_guard.v1 import experiment_pb2 as wire
@@ -69,11 +72,31 @@ def test_the_last_drill_is_found() -> None:
 
 
 def test_only_lines_that_ask_for_a_signature_can_be_signed() -> None:
-    assert require_signable(definition(), ITEM).item == "On-call rotation scheduled"
+    assert require_signable(definition(), ITEM, None).item == "On-call rotation scheduled"
+    assert require_signable(definition(), "dashboards_operational", None).proof is Proof.CHECK_AND_SIGNATURE
     with pytest.raises(NotSigned, match="which the software proves"):
-        require_signable(definition(), "service_deployed")
+        require_signable(definition(), "service_deployed", None)
     with pytest.raises(NotSigned, match=r"no line 'nonsense'.*legal_reviewed"):
-        require_signable(definition(), "nonsense")
+        require_signable(definition(), "nonsense", None)
+
+
+def test_decision_makers_sign_the_approval_in_their_roles_and_nobody_another_line() -> None:
+    for role in Role:
+        assert require_signable(definition(), APPROVED_LINE, role.value).id == APPROVED_LINE
+    with pytest.raises(WrongRole, match=r"signed without a role, wanted one of technical_lead, product_manager.*--as"):
+        require_signable(definition(), APPROVED_LINE, None)
+    without = definition(('role = "product_manager"', 'role = "technical_lead"'))
+    with pytest.raises(WrongRole, match="as 'product_manager', wanted one of technical_lead, engineering_manager;"):
+        require_signable(without, APPROVED_LINE, "product_manager")
+    with pytest.raises(WrongRole, match=r"legal_reviewed signed as 'technical_lead', wanted no role; leave out --as"):
+        require_signable(definition(), OTHER, "technical_lead")
+
+
+def test_each_role_has_a_signature_of_its_own() -> None:
+    lead, product = (signed_as(APPROVED_LINE, role) for role in ("technical_lead", "product_manager"))
+    ledger = [line(signed(lead), 1), line(signed(product), 1, who="grace"), line(withdrawn(lead), 1, minutes=1)]
+    assert {item: each.who for item, each in signatures(ledger, 1).items()} == {product: "grace"}
+    assert APPROVED_LINE not in signatures([line(signed(lead), 1)], 1)
 
 
 class LedgerClient:
@@ -111,9 +134,34 @@ def test_signing_and_taking_it_back(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr().out == f"{KEY}: ada signed in epoch 2: On-call rotation scheduled\n"
     assert kept() == {ITEM}
     assert main(("experiment", "sign", KEY, OTHER, "--why", "read", "--who", "ada", "--json")) == 0
-    assert json.loads(capsys.readouterr().out) == {"key": KEY, "line": OTHER, "who": "ada", "epoch": 2}
+    assert json.loads(capsys.readouterr().out) == {
+        "key": KEY,
+        "line": OTHER,
+        "as": None,
+        "who": "ada",
+        "epoch": 2,
+    }
     assert main(("experiment", "sign", KEY, ITEM, "--why", "she left", "--withdraw")) == 0
     assert kept() == {OTHER}
     assert main(("experiment", "sign", KEY, "service_deployed", "--why", "it is")) == 2
     assert main(("experiment", "sign", KEY, ITEM)) == 2, "a signature without a reason"
     assert len(lines) == 3
+
+
+def test_signing_in_a_role(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[wire.Change] = []
+    monkeypatch.setattr(experiment_launch, "ExperimentClient", lambda address, token: LedgerClient(lines, "", ""))
+    approve = ("experiment", "sign", KEY, APPROVED_LINE, "--why", "worth it", "--who", "ada")
+    assert main((*approve, "--as", "product_manager")) == 0
+    assert capsys.readouterr().out == (
+        f"{KEY}: ada signed as product_manager in epoch 2: Stakeholder approval obtained\n"
+    )
+    assert [change.what for change in lines] == ["signed stakeholders_approved as product_manager"]
+    assert main((*approve, "--as", "product_manager", "--withdraw", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["as"] == "product_manager"
+    assert signatures(entries_of(KEY, lines), 2) == {}
+    for refused in ((), ("--as", "ceo")):
+        assert main((*approve, *refused)) == 2
+        assert "wanted one of technical_lead, product_manager, engineering_manager" in capsys.readouterr().err
+    assert main(("experiment", "sign", KEY, ITEM, "--why", "rota", "--as", "technical_lead")) == 2
+    assert len(lines) == 2

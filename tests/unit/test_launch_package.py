@@ -123,6 +123,10 @@ def test_the_pages_have_every_line_that_people_act_on(written: tuple[dict[str, A
     for word in ("kill", "status", "rollback", "resume"):
         assert f"ra-guard experiment {word} {plan.key}" in pages
     assert "a kill reached 3 replicas in 0.250 s" in pages
+    for maker in plan.decision_makers:
+        command = f"ra-guard experiment sign {plan.key} stakeholders_approved --as {maker.role.value} --why"
+        assert pages.count(command) == 1
+        assert sum(step["command"].startswith(command) for step in written[0]["go_no_go"]["approvals"]) == 1
     assert "| 2025-10-29 to 11-06 | Full test at 50 % of users in each arm |" in pages
 
 
@@ -154,6 +158,12 @@ def test_without_a_drill_or_a_date_it_says_so() -> None:
     assert assemble(dated, None, Origin("file", None), None, NOW).deployment_id == "ra_guard_enhancement_20260302"
     with pytest.raises(BeyondTheCalendar, match="9999"):
         assemble(definition(), date(9999, 12, 24), Origin("file", None), None, NOW)
+
+
+def test_nobody_is_asked_for_an_approval_that_the_checklist_lacks() -> None:
+    without = package(definition(('id = "stakeholders_approved"', 'id = "somebody_approved"')))
+    assert plain(without)["go_no_go"]["approvals"] == []
+    assert "--as" not in markdown(without)
 
 
 def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ra_guard.experiments.definition.vocabulary import Area, GoNoGo, Proof
+from ra_guard.experiments.definition.vocabulary import Area, GoNoGo, Proof, Role
 from ra_guard.launch.checks import REGISTRY
 from ra_guard.launch.criteria import lines_of
-from ra_guard.launch.ledger import Signature
+from ra_guard.launch.ledger import APPROVED_LINE, Signature, roles_to_sign, signed_as
 from ra_guard.launch.readiness import (
     DRILLED_LINE,
     Check,
@@ -30,8 +30,13 @@ from tests.stand_ins.definitions import definition
 NOW = datetime(2025, 10, 23, tzinfo=UTC)
 PLAN = definition()
 IDS = [line.id for line in PLAN.checklist]
-CHECKED = [line.id for line in PLAN.checklist if line.proof is Proof.CHECK]
-TO_SIGN = [line.id for line in PLAN.checklist if line.proof is Proof.SIGNATURE]
+CHECKED = [line.id for line in PLAN.checklist if line.proof is not Proof.SIGNATURE]
+TO_SIGN = [
+    signed_as(line.id, role)
+    for line in PLAN.checklist
+    if line.proof is not Proof.CHECK
+    for role in (roles_to_sign(PLAN, line.id) or (None,))
+]
 SIGNED = {item: Signature(item, "ada", "seen\nit", NOW) for item in TO_SIGN}
 PASSING: Mapping[str, Check] = dict.fromkeys(CHECKED, lambda: passed("fine"))
 
@@ -98,6 +103,36 @@ def test_a_check_never_stands_in_for_a_signature_but_a_drill_does() -> None:
     undrilled = {**PASSING, DRILLED_LINE: lambda: needs_a_person("measure it")}
     assert measured(undrilled)[DRILLED_LINE].result is Result.PASS, "somebody signed instead"
     assert measured(undrilled, {})[DRILLED_LINE].evidence.endswith("sign it, or measure it")
+
+
+def test_a_line_that_takes_both_passes_by_both_alone() -> None:
+    both = "dashboards_operational"
+    unsigned = {item: each for item, each in SIGNED.items() if item != both}
+    assert measured(signatures=unsigned)[both] == needs_a_person("fine; nobody has signed it in epoch 1; sign it")
+    assert measured()[both] == passed("fine; signed by ada on 2025-10-23: seen it")
+    assert measured({**PASSING, both: lambda: failed("no series")})[both] == failed("no series")
+    unchecked = {name: check for name, check in PASSING.items() if name != both}
+    assert measured(unchecked)[both].result is Result.NEEDS_A_PERSON, "a signature without the check"
+
+
+def test_an_approval_says_who_gave_it_and_who_did_not() -> None:
+    (lead,) = (each for each in SIGNED if each.endswith("technical_lead"))
+    assert measured(signatures={lead: SIGNED[lead]})[APPROVED_LINE] == needs_a_person(
+        "signed as technical_lead by ada on 2025-10-23: seen it; "
+        "nobody has signed it as product_manager, as engineering_manager in epoch 1; sign it"
+    )
+
+
+@given(st.sets(st.sampled_from([None, *Role])), st.sets(st.sampled_from(Role), min_size=1))
+def test_an_approval_takes_every_decision_maker_and_nobody_else(
+    who_signed: set[Role | None], deciding: set[Role]
+) -> None:
+    makers = tuple(each for each in PLAN.decision_makers if each.role in deciding)
+    plan = PLAN.model_copy(update={"decision_makers": makers})
+    signatures = dict.fromkeys((signed_as(APPROVED_LINE, role) for role in who_signed), SIGNED[TO_SIGN[0]])
+    found = {each.line.id: each for each in checklist(plan, 1, PASSING, signatures, 30)}[APPROVED_LINE]
+    assert found.holds is (deciding <= who_signed)
+    assert all((f"as {role.value}" in found.found.evidence) is (role in deciding) for role in Role)
 
 
 def test_each_criterion_rests_on_lines_of_the_checklist() -> None:

@@ -56,6 +56,10 @@ def sign(
     /,
     *,
     signature: Signature,
+    role: Annotated[
+        str | None,
+        Parameter(name="--as", help="In which decision maker's role: each of them signs stakeholders_approved."),
+    ] = None,
     withdraw: Annotated[Flag, Parameter(help="Take the signature back.")] = False,
     control: Control = None,
     as_json: Json = False,
@@ -64,19 +68,21 @@ def sign(
     settings = load()
     with ExperimentClient(control or control_addresses(settings), token=settings.control.token) as client:
         experiment = client.get(wire.GetRequest(key=key)).experiment
-        found = ledger.require_signable(parse_definition(experiment.definition), line)
+        found = ledger.require_signable(parse_definition(experiment.definition), line, role)
+        item = ledger.signed_as(line, role)
         client.note(
             key,
-            what=ledger.withdrawn(line) if withdraw else ledger.signed(line),
+            what=ledger.withdrawn(item) if withdraw else ledger.signed(item),
             who=signature.name,
             why=signature.why,
             numbers={ledger.EPOCH: float(experiment.epoch)},
         )
     if as_json:
-        print(encoding.dumps({"key": key, "line": line, "who": signature.name, "epoch": experiment.epoch}))
+        told = {"key": key, "line": line, "as": role, "who": signature.name, "epoch": experiment.epoch}
+        print(encoding.dumps(told))
     else:
         done = "took the signature back" if withdraw else "signed"
-        print(f"{key}: {signature.name} {done} in epoch {experiment.epoch}: {found.item}")
+        print(f"{key}: {signature.name} {done}{ledger.as_whom(role)} in epoch {experiment.epoch}: {found.item}")
 
 
 def _in_force(settings: Settings, control: str | None, key: str, launch: date | None) -> Package:

@@ -112,7 +112,7 @@ def _print(definition: Definition, found: Readiness) -> None:
         f"{open_} need a person"
     )
     if open_:
-        console.print(f'sign a line: ra-guard experiment sign {found.key} LINE --why "..."')
+        console.print(f'sign a line: ra-guard experiment sign {found.key} LINE [--as ROLE] --why "..."')
     if found.is_go:
         console.print(f"GO: {spoken(definition.launch.decided_by)} decides{_approval(definition)}")
     else:

@@ -6,9 +6,10 @@ from typing import Final
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import ChecklistLine
 from ra_guard.experiments.definition.vocabulary import Area, GoNoGo
+from ra_guard.launch.ledger import APPROVED_LINE
 
 _ONE_BY_ONE: Final[Mapping[GoNoGo, tuple[str, ...]]] = {
-    GoNoGo.STAKEHOLDER_APPROVAL: ("stakeholders_approved",),
+    GoNoGo.STAKEHOLDER_APPROVAL: (APPROVED_LINE,),
     GoNoGo.RISK_MITIGATION_IN_PLACE: ("risks_assessed", "rollback_tested"),
 }
 """Criteria that rest on lines of these names, whatever else the checklist has."""

@@ -21,6 +21,10 @@ class NotSigned(LaunchError):
     """A signature for a line that the checklist does not have, or that the software proves."""
 
 
+class WrongRole(LaunchError):
+    """A signature in a role that the line does not ask for, or without one that it does."""
+
+
 class NothingToRehearse(LaunchError):
     """A gallery without an embedding to ask with."""
 

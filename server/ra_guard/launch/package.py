@@ -14,10 +14,10 @@ import orjson
 
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import Alarm, Requirement
-from ra_guard.experiments.definition.words import evidence_in_words, in_words
+from ra_guard.experiments.definition.words import evidence_in_words, in_words, spoken
 from ra_guard.launch.criteria import lines_of
 from ra_guard.launch.errors import NoLaunchDate
-from ra_guard.launch.ledger import Drill
+from ra_guard.launch.ledger import APPROVED_LINE, Drill, signable
 from ra_guard.launch.timeline import Timeline, timeline
 from ra_guard.logs.durable import appearing
 from ra_guard.stats.power import minimum_detectable_effect, power_of, sample_size
@@ -71,6 +71,8 @@ class Package:
     """In order."""
     last_drill: Drill | None
     """None: the ledger has none, or was not asked."""
+    approvals: tuple[Step, ...]
+    """One by each decision maker."""
     written_at: datetime
 
     @property
@@ -108,6 +110,7 @@ def assemble(
         power=planned_power(definition),
         rollback=rollback_steps(definition),
         last_drill=last_drill,
+        approvals=approval_steps(definition),
         written_at=now,
     )
 
@@ -153,6 +156,18 @@ def rollback_steps(definition: Definition) -> tuple[Step, ...]:
             f'ra-guard experiment resume {key} --why "..."',
             "Once the cause is mended: a new epoch at ramp 0 %, users drawn anew, stages to be approved again.",
         ),
+    )
+
+
+def approval_steps(definition: Definition) -> tuple[Step, ...]:
+    """How each decision maker approves of the launch; none where the checklist does not ask for it."""
+    return tuple(
+        Step(
+            f'ra-guard experiment sign {definition.key} {APPROVED_LINE} --as {each.role.value} --why "..."',
+            f"The {spoken(each.role)} approves: {spoken(each.approves)}.",
+        )
+        for each in definition.decision_makers
+        if APPROVED_LINE in signable(definition)
     )
 
 
@@ -211,6 +226,7 @@ def plain(package: Package) -> dict[str, Any]:
                 {"criterion": criterion.value, "lines": list(lines_of(criterion, definition))}
                 for criterion in definition.launch.criteria
             ],
+            "approvals": [asdict(step) for step in package.approvals],
         },
         "definition": whole,
     }

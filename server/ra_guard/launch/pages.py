@@ -10,7 +10,7 @@ from ra_guard.experiments.definition.vocabulary import Area
 from ra_guard.experiments.definition.words import NAMES, evidence_in_words, in_words, span, spoken
 from ra_guard.launch.criteria import lines_of
 from ra_guard.launch.ledger import Drill
-from ra_guard.launch.package import Package
+from ra_guard.launch.package import Package, Step
 from ra_guard.launch.timeline import Days
 
 Row = Sequence[str]
@@ -189,9 +189,7 @@ def _rollback(package: Package) -> Iterator[str]:
         f"serves the baseline. {_drilled(package.last_drill)}"
     )
     yield ""
-    for number, step in enumerate(package.rollback, start=1):
-        yield f"{number}. `{step.command}`  "
-        yield f"   {step.does}"
+    yield from _steps(package.rollback)
 
 
 def _alerts(package: Package) -> Iterator[str]:
@@ -257,7 +255,7 @@ def _checklist(package: Package) -> Iterator[str]:
     yield ""
     yield (
         f"`ra-guard experiment readiness {definition.key}` runs it: a check is measured by the software, a signature "
-        f'is given by `ra-guard experiment sign {definition.key} LINE --why "..."`.'
+        f'is given by `ra-guard experiment sign {definition.key} LINE --why "..."`; check_and_signature takes both.'
     )
     for area in Area:
         lines = [line for line in definition.checklist if line.area is area]
@@ -288,11 +286,19 @@ def _go_no_go(package: Package) -> Iterator[str]:
         ("Decision maker", "Approves", "Signature", "Date"),
         [(spoken(each.role), spoken(each.approves), "", "") for each in definition.decision_makers],
     )
+    yield ""
+    yield from _steps(package.approvals)
 
 
 def _tick(line: ChecklistLine) -> str:
     owner = "" if line.owner is None else f", {spoken(line.owner)}"
     return f"- [ ] {_cell(line.item)} (`{line.id}`, {line.proof.value}{owner})"
+
+
+def _steps(steps: Iterable[Step]) -> Iterator[str]:
+    for number, step in enumerate(steps, start=1):
+        yield f"{number}. `{step.command}`  "
+        yield f"   {step.does}"
 
 
 def _whole(bound: Requirement | Alarm) -> str:

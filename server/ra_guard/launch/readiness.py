@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import ChecklistLine
-from ra_guard.experiments.definition.vocabulary import GoNoGo, Proof
+from ra_guard.experiments.definition.vocabulary import GoNoGo, Proof, Role
 from ra_guard.launch.criteria import lines_of
-from ra_guard.launch.ledger import Signature
+from ra_guard.launch.ledger import Signature, as_whom, roles_to_sign, signed_as
 
 DRILLED_LINE: Final = "rollback_tested"
 """The line that a rollback drill proves better than a signature."""
@@ -122,7 +122,7 @@ def checklist(
     definition: Definition, epoch: int, checks: Mapping[str, Check], signatures: Mapping[str, Signature], limit_s: float
 ) -> tuple[Measured, ...]:
     """Every line in the order of the definition; a check that takes longer than ``limit_s`` fails."""
-    return tuple(_measured(line, epoch, checks, signatures, limit_s) for line in definition.checklist)
+    return tuple(_measured(line, definition, epoch, checks, signatures, limit_s) for line in definition.checklist)
 
 
 def decide(definition: Definition, lines: Sequence[Measured]) -> tuple[Criterion, ...]:
@@ -138,26 +138,42 @@ def decide(definition: Definition, lines: Sequence[Measured]) -> tuple[Criterion
 
 def _measured(
     line: ChecklistLine,
+    definition: Definition,
     epoch: int,
     checks: Mapping[str, Check],
     signatures: Mapping[str, Signature],
     limit_s: float,
 ) -> Measured:
     started = time.monotonic()
-    is_measured = line.id in checks and (line.proof is Proof.CHECK or line.id == DRILLED_LINE)
+    is_measured = line.id in checks and (line.proof is not Proof.SIGNATURE or line.id == DRILLED_LINE)
     found = _within(checks[line.id], limit_s) if is_measured else None
     if line.proof is Proof.SIGNATURE and (found is None or found.result is Result.NEEDS_A_PERSON):
-        found = _signed(epoch, signatures.get(line.id), found)
+        otherwise = f", or {found.evidence}" if found else ""
+        found = _signed(line.id, roles_to_sign(definition, line.id), epoch, signatures, otherwise)
+    elif line.proof is Proof.CHECK_AND_SIGNATURE and found and found.result is Result.PASS:
+        signed = _signed(line.id, roles_to_sign(definition, line.id), epoch, signatures)
+        found = Found(signed.result, f"{found.evidence}; {signed.evidence}")
     if found is None:
         found = needs_a_person(f"this release has no check {line.id}; declare proof = 'signature' and have it signed")
     return Measured(line, found, time.monotonic() - started)
 
 
-def _signed(epoch: int, signature: Signature | None, found: Found | None) -> Found:
-    if signature is not None:
-        return passed(f"signed by {signature.who} on {signature.at:%Y-%m-%d}: {one_line(signature.why)}")
-    otherwise = f", or {found.evidence}" if found else ""
-    return needs_a_person(f"nobody has signed it in epoch {epoch}; sign it{otherwise}")
+def _signed(
+    item: str, roles: Sequence[Role], epoch: int, signatures: Mapping[str, Signature], otherwise: str = ""
+) -> Found:
+    """Passes once it is signed: in every role, or by anybody where there is none."""
+    found = {role: signatures.get(signed_as(item, role)) for role in (roles or (None,))}
+    told = [
+        f"signed{as_whom(role)} by {each.who} on {each.at:%Y-%m-%d}: {one_line(each.why)}"
+        for role, each in found.items()
+        if each is not None
+    ]
+    missing = [as_whom(role) for role, each in found.items() if each is None]
+    if not missing:
+        return passed("; ".join(told))
+    return needs_a_person(
+        "; ".join((*told, f"nobody has signed it{','.join(missing)} in epoch {epoch}; sign it{otherwise}"))
+    )
 
 
 def _within(check: Check, limit_s: float) -> Found:

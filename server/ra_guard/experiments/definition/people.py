@@ -23,7 +23,7 @@ from ra_guard.experiments.definition.vocabulary import (
 
 
 class DecisionMaker(Table):
-    """A person whose approval the deployment needs."""
+    """A person whose approval the deployment needs, signed in this role."""
 
     role: Role
     approves: Concern

@@ -63,7 +63,7 @@ class Rollback(Table):
     """How a rollback happens."""
 
     manual_by: Annotated[tuple[Role, ...], Field(min_length=1)]
-    """Who may order one without any trigger."""
+    """Whom the package names for one without any trigger. The control plane asks for an operator's token alone."""
     within_s: Positive
     """By then every replica serves the baseline."""
     without_evidence_minutes: Positive

@@ -253,6 +253,8 @@ class Proof(StrEnum):
     """Something that the software measures by itself."""
     SIGNATURE = "signature"
     """A person who says so, and when."""
+    CHECK_AND_SIGNATURE = "check_and_signature"
+    """Both: the software measures a part of it, and a person says the rest."""
 
 
 class GoNoGo(StrEnum):

@@ -45,8 +45,9 @@ def gallery_deployed(system: System) -> Found:
         if missing:
             return failed(f"found no {what} of {missing[0]!r}, wanted one for each image; ingest the images again")
     return passed(
-        f"generation {generation.number}: {generation.rows:,} images, every byte as its checksum says; "
-        f"{number:,} in the metadata, the first {len(some)} objects are there"
+        f"folder {folder.path.absolute()}: generation {generation.number}, {generation.rows:,} images, every byte as "
+        f"its checksum says; {number:,} in the metadata (SQLite, {folder.catalogue.name}), the first {len(some)} "
+        "objects are there"
     )
 
 

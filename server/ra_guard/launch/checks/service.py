@@ -1,4 +1,4 @@
-"""Whether the servers run what is in force, and whether their dashboards have what to show."""
+"""Whether the servers run what is in force, and whether dashboards have what to show."""
 
 import http.client
 import re
@@ -54,7 +54,10 @@ def _trouble(experiment: wire.Experiment, replica: wire.Replica) -> str:
 
 
 def dashboards_operational(system: System) -> Found:
-    """Every Prometheus endpoint answers, and together they have the series that the dashboard's metrics come from."""
+    """Every Prometheus endpoint answers, and together they have the series that the dashboard's metrics come from.
+
+    What draws them is no part of this software: that it does is for a person to see.
+    """
     places = _endpoints(system.settings)
     if off := [option for option, (_, port) in places.items() if not port]:
         return failed(f"found {' and '.join(off)} = 0, wanted a port; set it")
@@ -76,7 +79,7 @@ def dashboards_operational(system: System) -> Found:
             f"found no {', '.join(map(series_of, missing))} at {where}, wanted the series of each metric of the "
             "dashboard; the watch's come two minutes after its start"
         )
-    return passed(f"{where} have {', '.join(map(series_of, metrics))}")
+    return passed(f"{where} have {', '.join(map(series_of, metrics))}; see the dashboard that draws them")
 
 
 def series_of(metric: Metric) -> str:
