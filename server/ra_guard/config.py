@@ -12,15 +12,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ra_guard.errors import ConfigError
+from ra_guard.experiments.definition.vocabulary import Route, Team
 
 ENV_PREFIX = "RA_GUARD_"
 ENV_NESTING = "__"
 CONFIG_VARIABLE = "RA_GUARD_CONFIG"
 
-_SECRET = {("alerts", "slack"), ("alerts", "email")}
+_TEAMS = ("alerts", "teams")
+"""The table whose keys are words of a definition: teams, and routes below them."""
+_SECRET = {("alerts", "slack"), ("alerts", "email"), _TEAMS}
 """Options whose values no error shows."""
 
 
@@ -153,7 +156,14 @@ class Watch(Section):
     metrics_port: Port
 
 
-Addresses = tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,20}://\S+$")], ...]
+def _separated_by_spaces(found: object) -> object:
+    """As an environment variable has them."""
+    return found.split() if isinstance(found, str) else found
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,20}://\S+$")], ...], BeforeValidator(_separated_by_spaces)
+]
 
 
 class Alerts(Section):
@@ -161,15 +171,10 @@ class Alerts(Section):
 
     slack: Annotated[Addresses, Field(repr=False)]
     email: Annotated[Addresses, Field(repr=False)]
+    teams: Annotated[Mapping[Team, Mapping[Route, Addresses]], Field(repr=False)]
     dashboard: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
     report: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
     runbook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
-
-    @field_validator("slack", "email", mode="before")
-    @classmethod
-    def _separated_by_spaces(cls, found: object) -> object:
-        """As an environment variable has them."""
-        return found.split() if isinstance(found, str) else found
 
 
 class Telemetry(Section):
@@ -297,11 +302,12 @@ def child_environment(**values: str) -> dict[str, str]:
 
 def variables() -> dict[str, tuple[str, ...]]:
     """Every environment variable that overrides an option, and the path of that option."""
-    names: dict[str, tuple[str, ...]] = {}
+    paths: list[tuple[str, ...]] = []
     for name, field in Settings.model_fields.items():
-        options: list[tuple[str, ...]] = [(name, option) for option in _options(field.annotation)] or [(name,)]
-        names.update({f"{ENV_PREFIX}{ENV_NESTING.join(path)}".upper(): path for path in options})
-    return names
+        paths += [(name, option) for option in _options(field.annotation)] or [(name,)]
+    paths.remove(_TEAMS)
+    paths += [(*_TEAMS, team, route) for team in Team for route in Route]
+    return {f"{ENV_PREFIX}{ENV_NESTING.join(path)}".upper(): path for path in paths}
 
 
 def _options(annotation: object) -> Sequence[str]:
@@ -318,8 +324,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         if name not in known:
             raise ConfigError(f"{name}: no such option{_suggestion(name, sorted(known))}")
-        section, *option = known[name]
-        values = _merged(values, {section: {option[0]: text}} if option else {section: text})
+        layer: Any = text
+        for key in reversed(known[name]):
+            layer = {key: layer}
+        values = _merged(values, layer)
     return values
 
 
@@ -344,9 +352,10 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _explain(error: ValidationError, file: Path | None) -> str:
     lines = []
     for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
+        is_key = problem["type"] == "enum"  # of alerts.teams: no value is of a closed set of words
+        path = [str(part) for part in (problem["loc"][:-1] if is_key else problem["loc"])]
         name = ".".join(path)
-        if problem["type"] == "extra_forbidden":
+        if is_key or problem["type"] == "extra_forbidden":
             lines.append(f"{name}: no such option{_suggestion(path[-1], _allowed(path))}")
         else:
             found = "what is not shown" if tuple(path[:2]) in _SECRET else repr(problem.get("input"))
@@ -358,6 +367,10 @@ def _explain(error: ValidationError, file: Path | None) -> str:
 def _allowed(path: Sequence[str]) -> list[str]:
     if len(path) == 1:
         return sorted(Settings.model_fields)
+    if tuple(path[:-1]) == _TEAMS:
+        return sorted(Team)
+    if tuple(path[:-2]) == _TEAMS:
+        return sorted(Route)
     return sorted(_options(Settings.model_fields[path[0]].annotation))
 
 

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from ra_guard import _core
+from ra_guard.alerts.addresses import addresses_of
 from ra_guard.alerts.board import State
-from ra_guard.alerts.delivery import Delivery, addresses_of
+from ra_guard.alerts.delivery import Delivery
 from ra_guard.alerts.message import Links, Message
 from ra_guard.client import ExperimentClient
 from ra_guard.config import Alerts
@@ -85,8 +86,9 @@ def serve(orders: WatchOrders, log: FilteringBoundLogger, stop: threading.Event)
     key = settings.experiment.key
     standing = StandingFile(settings.run_dir / "watch" / f"{key}.alerts.json")
     addresses = addresses_of(settings.alerts)
-    if not any(addresses.values()):
-        log.warning("nobody_is_told", found="no address", wanted="alerts.slack or alerts.email; see default.toml")
+    if not addresses:
+        wanted = "alerts.slack, alerts.email or alerts.teams; see default.toml"
+        log.warning("nobody_is_told", found="no address", wanted=wanted)
     delivery = Delivery(addresses, failures.report)
     links = links_of(settings.alerts)
     token = settings.watch.token or settings.control.token

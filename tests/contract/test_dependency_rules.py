@@ -159,7 +159,7 @@ def test_what_is_told_is_decided_without_clock_thread_or_network() -> None:
         "re",
         "typing",
     }
-    for name in ("board", "message", "notices", "wording"):
+    for name in ("addresses", "board", "message", "notices", "wording"):
         path = PACKAGE / "alerts" / f"{name}.py"
         assert {each.split(".")[0] for each in imports(path)} <= allowed | {"ra_guard"}, path
         assert not re.search(r"\bnow\(|\bimport apprise", path.read_text(encoding="utf-8")), path

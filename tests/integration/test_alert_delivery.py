@@ -15,11 +15,20 @@ from ra_guard.alerts.delivery import Delivery, Limits, deliver_now
 from ra_guard.alerts.errors import MessageDropped, NotDelivered
 from ra_guard.alerts.message import Message
 from ra_guard.alerts.notices import Notices, trial
-from ra_guard.experiments.definition.vocabulary import ReportKind, Route
+from ra_guard.experiments.definition.vocabulary import ReportKind, Route, Team
 
 from tests.stand_ins.postgres import free_port
-from tests.stand_ins.receivers import SLACK, TOKENS, Webhook, eventually, mail_server, slack_webhook, webhook
-from tests.stand_ins.ticks import BOARD, ERRORS, START, Found, tick
+from tests.stand_ins.receivers import (
+    SLACK,
+    TOKENS,
+    Webhook,
+    eventually,
+    leading_to,
+    mail_server,
+    slack_webhook,
+    webhook,
+)
+from tests.stand_ins.ticks import BOARD, ERRORS, START, Found, at, tick
 
 pytestmark = pytest.mark.usefixtures("apprise_is_loaded")
 
@@ -31,7 +40,7 @@ CLOSED = "json://127.0.0.1:1/way-in"
 @pytest.fixture(scope="module")
 def apprise_is_loaded() -> None:
     """Once, so that the limits of the tests need not allow for it."""
-    deliver_now({Route.SLACK: ("unknown://",)}, trial(START), 60)
+    deliver_now(leading_to(slack=("unknown://x",)), trial(START), 60)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def numbered(count: int) -> list[Message]:
 
 def test_slack_gets_the_message_at_the_tokens_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     with slack_webhook(monkeypatch) as slack:
-        (outcome,) = deliver_now({Route.SLACK: (SLACK,)}, fired(), 10)
+        (outcome,) = deliver_now(leading_to(slack=(SLACK,)), fired(), 10)
     assert outcome.why_not == ""
     ((path, payload),) = slack.requests
     assert path == f"/services/{'/'.join(TOKENS)}"
@@ -69,7 +78,7 @@ def test_slack_gets_the_message_at_the_tokens_of_the_address(monkeypatch: pytest
 def test_slack_is_not_made_to_notify_a_channel_or_follow_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
     words = replace(fired(), summary="see <!channel> and <https://evil.example|here>")
     with slack_webhook(monkeypatch) as slack:
-        deliver_now({Route.SLACK: (SLACK,)}, words, 10)
+        deliver_now(leading_to(slack=(SLACK,)), words, 10)
     text = slack.requests[0][1]["attachments"][0]["text"]
     assert "<!channel>" not in text
     assert "<https://evil" not in text
@@ -82,7 +91,7 @@ def test_mail_arrives_as_text_and_as_html_with_the_report(tmp_path: Path) -> Non
         ReportKind.SUMMARY, "All is well.", (report, tmp_path / "gone.md"), START
     )
     with mail_server(free_port()) as box:
-        (outcome,) = deliver_now({Route.EMAIL: (box.address,)}, message, 20)
+        (outcome,) = deliver_now(leading_to(email=(box.address,)), message, 20)
     assert outcome.why_not == ""
     (mail,) = box.mails
     assert mail["To"] == "team@example.com"
@@ -100,7 +109,7 @@ def test_each_receiver_says_whether_it_took_the_message(hook: Webhook) -> None:
     with webhook() as refusing:
         refusing.status = 403
         addresses = (hook.json_address, refusing.json_address, CLOSED, "slack://a-token")
-        outcomes = deliver_now({Route.SLACK: addresses}, trial(START), 10)
+        outcomes = deliver_now(leading_to(slack=addresses), trial(START), 10)
     assert [bool(outcome.why_not) for outcome in outcomes] == [False, True, True, True]
     assert "403" in outcomes[1].why_not
     assert "Connection" in outcomes[2].why_not
@@ -110,16 +119,42 @@ def test_each_receiver_says_whether_it_took_the_message(hook: Webhook) -> None:
 
 def test_a_message_goes_to_its_own_routes_only(hook: Webhook) -> None:
     only_mail = replace(trial(START), routes=(Route.EMAIL,))
-    assert deliver_now({Route.SLACK: (hook.json_address,)}, only_mail, 10) == ()
-    delivery = Delivery({Route.SLACK: (hook.json_address,)}, refuse, FAST)
+    delivery = Delivery(leading_to(slack=(hook.json_address,)), refuse, FAST)
     delivery.start()
     delivery.offer(only_mail)
     delivery.close(10)
     assert hook.requests == []
 
 
+def test_an_escalated_alert_reaches_the_mailbox_of_its_level_and_no_other(hook: Webhook) -> None:
+    with mail_server(free_port()) as product, mail_server(free_port()) as executives:
+        addresses = leading_to(
+            slack=(hook.json_address,),
+            email=(hook.json_address,),
+            teams={
+                "product_management": {"slack": (hook.json_address,), "email": (product.address,)},
+                "executive_leadership": {"email": (executives.address,)},
+            },
+        )
+        delivery = Delivery(addresses, refuse, FAST)
+        delivery.start()
+        state, subjects = State(), []
+        for minute in (0, 31, 32, 38):  # fires, climbs to level 2, is quiet, has recovered
+            found = Found.CROSSED if minute < 32 else Found.HEALTHY
+            state, messages = BOARD.advance(state, tick({ERRORS: found}), at(minute))
+            for message in messages:
+                delivery.offer(message)
+                subjects.append(message.title)
+        delivery.close(20)
+    fired, escalated, recovered = subjects
+    assert [mail["Subject"] for mail in product.mails] == [escalated, recovered]
+    assert executives.mails == [], "level 3 was not called"
+    by_slack_and_mail = [fired, fired, recovered, recovered]
+    assert sorted(hook.titles()) == sorted([*by_slack_and_mail, escalated]), "once a route, whoever shares it"
+
+
 def test_messages_arrive_in_order_and_are_counted(hook: Webhook) -> None:
-    delivery = Delivery({Route.SLACK: (hook.json_address,)}, refuse, FAST)
+    delivery = Delivery(leading_to(slack=(hook.json_address,)), refuse, FAST)
     for message in numbered(8):
         delivery.offer(message)
     delivery.start()
@@ -132,7 +167,7 @@ def test_messages_arrive_in_order_and_are_counted(hook: Webhook) -> None:
 def test_a_receiver_that_comes_back_gets_what_waited(hook: Webhook) -> None:
     hook.status = 503
     failures: list[BaseException] = []
-    delivery = Delivery({Route.SLACK: (hook.json_address,)}, failures.append, FAST)
+    delivery = Delivery(leading_to(slack=(hook.json_address,)), failures.append, FAST)
     delivery.start()
     for message in numbered(2):
         delivery.offer(message)
@@ -147,7 +182,7 @@ def test_a_receiver_that_comes_back_gets_what_waited(hook: Webhook) -> None:
 
 def test_a_message_that_nobody_takes_is_given_up_and_told() -> None:
     failures: list[BaseException] = []
-    delivery = Delivery({Route.SLACK: (CLOSED,)}, failures.append, replace(FAST, keep_s=0.2))
+    delivery = Delivery(leading_to(slack=(CLOSED,)), failures.append, replace(FAST, keep_s=0.2))
     delivery.start()
     delivery.offer(trial(START))
     eventually(lambda: delivery.counts()[0].given_up == 1)
@@ -160,7 +195,7 @@ def test_a_bad_receiver_holds_up_nobody(hook: Webhook, is_silent: bool) -> None:
     with webhook() as bad:
         bad.status, bad.is_silent = 500, is_silent
         delivery = Delivery(
-            {Route.SLACK: (f"{bad.json_address}?rto=60",), Route.EMAIL: (hook.json_address,)},
+            leading_to(slack=(f"{bad.json_address}?rto=60",), email=(hook.json_address,)),
             lambda _: None,
             replace(FAST, answer_s=0.1),
         )
@@ -180,7 +215,8 @@ def test_a_bad_receiver_holds_up_nobody(hook: Webhook, is_silent: bool) -> None:
 def test_an_answer_that_comes_late_counts_and_nothing_is_sent_twice(hook: Webhook) -> None:
     hook.is_silent = True
     failures: list[BaseException] = []
-    delivery = Delivery({Route.SLACK: (f"{hook.json_address}?rto=60",)}, failures.append, replace(FAST, answer_s=0.1))
+    addresses = leading_to(slack=(f"{hook.json_address}?rto=60",))
+    delivery = Delivery(addresses, failures.append, replace(FAST, answer_s=0.1))
     delivery.start()
     delivery.offer(trial(START))
     eventually(lambda: len(failures) == 1)
@@ -193,7 +229,7 @@ def test_an_answer_that_comes_late_counts_and_nothing_is_sent_twice(hook: Webhoo
 
 def test_a_send_that_ends_without_an_answer_is_made_again(hook: Webhook) -> None:
     hook.is_silent = True
-    delivery = Delivery({Route.SLACK: (f"{hook.json_address}?rto=1",)}, lambda _: None, replace(FAST, answer_s=0.1))
+    delivery = Delivery(leading_to(slack=(f"{hook.json_address}?rto=1",)), lambda _: None, replace(FAST, answer_s=0.1))
     delivery.start()
     delivery.offer(trial(START))
     eventually(lambda: len(hook.requests) == 1)
@@ -205,7 +241,7 @@ def test_a_send_that_ends_without_an_answer_is_made_again(hook: Webhook) -> None
 
 def test_what_waits_beyond_the_queue_is_dropped_the_oldest_first(hook: Webhook) -> None:
     failures: list[BaseException] = []
-    delivery = Delivery({Route.SLACK: (hook.json_address,)}, failures.append, replace(FAST, queue=3))
+    delivery = Delivery(leading_to(slack=(hook.json_address,)), failures.append, replace(FAST, queue=3))
     for message in numbered(5):
         delivery.offer(message)
     delivery.start()
@@ -218,7 +254,7 @@ def test_what_waits_beyond_the_queue_is_dropped_the_oldest_first(hook: Webhook) 
 def test_closing_ends_in_time_and_counts_what_is_left(hook: Webhook) -> None:
     hook.is_silent = True
     failures: list[BaseException] = []
-    delivery = Delivery({Route.SLACK: (hook.json_address,)}, failures.append, FAST)
+    delivery = Delivery(leading_to(slack=(hook.json_address,)), failures.append, FAST)
     delivery.start()
     for message in numbered(3):
         delivery.offer(message)
@@ -237,7 +273,8 @@ def test_no_failure_and_no_log_tells_a_secret(
 ) -> None:
     secrets = (*TOKENS, "hidden-word", "hidden%2Dword", "hidden-way", "team@example.com")
     mail = "mailto://user:hidden%2Dword@127.0.0.1:1?mode=insecure&from=a@example.com&to=team@example.com"
-    addresses = {Route.SLACK: (SLACK, "json://127.0.0.1:1/hidden-way?+Auth=hidden-word"), Route.EMAIL: (mail,)}
+    own = {"qa_team": {"email": (mail,)}}
+    addresses = leading_to(slack=(SLACK, "json://127.0.0.1:1/hidden-way?+Auth=hidden-word"), teams=own)
     failures: list[BaseException] = []
     with slack_webhook(monkeypatch) as slack, caplog.at_level(logging.DEBUG):
         logging.getLogger("urllib3").setLevel(logging.INFO)  # it names paths at DEBUG, which RA-Guard never sets
@@ -245,10 +282,11 @@ def test_no_failure_and_no_log_tells_a_secret(
         outcomes = deliver_now(addresses, trial(START), 20)
         delivery = Delivery(addresses, failures.append, replace(FAST, keep_s=0))
         delivery.start()
-        delivery.offer(trial(START))
+        delivery.offer(replace(trial(START), to=(Team.QA, Team.DATA)))
         eventually(lambda: len(failures) == 3)
         delivery.close(5)
-    shown = [*map(str, outcomes), *map(str, failures), *map(str, delivery.counts()), caplog.text, *capfd.readouterr()]
+    said = (*addresses, *outcomes, *failures, *delivery.counts())
+    shown = [*map(str, said), caplog.text, *capfd.readouterr()]
     assert all(outcome.why_not for outcome in outcomes)
     assert not [secret for secret in secrets for text in shown if secret in text]
 
@@ -268,5 +306,5 @@ def test_nothing_is_asked_of_the_network_but_the_receiver(monkeypatch: pytest.Mo
 
     with slack_webhook(monkeypatch) as slack:
         monkeypatch.setattr(socket.socket, "connect", record)
-        deliver_now({Route.SLACK: (SLACK,)}, fired(), 10)
+        deliver_now(leading_to(slack=(SLACK,)), fired(), 10)
         assert connected == [("127.0.0.1", slack.port)]

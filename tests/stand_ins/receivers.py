@@ -19,9 +19,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from apprise.plugins.slack import NotifySlack
+from ra_guard.alerts.addresses import Address, addresses_of
+from ra_guard.config import load
 
 TOKENS = ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ")
 SLACK = f"slack://{'/'.join(TOKENS)}/"
+
+
+def leading_to(**alerts: Any) -> tuple[Address, ...]:
+    """The addresses of a configuration with these lists, and these teams."""
+    return addresses_of(load(overrides={"alerts": alerts}, environ={}).alerts)
 
 
 @dataclass

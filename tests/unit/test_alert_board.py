@@ -158,8 +158,13 @@ def test_levels_that_wait_are_not_told_at_once() -> None:
     board = Board(later, BOARD.links)
     state, fired = board.advance(State(), tick({ERRORS: Found.CROSSED}), at(0))
     assert (fired[0].level, fired[0].to) == (0, ())
-    _, climbed = board.advance(state, tick({ERRORS: Found.CROSSED}), at(10))
+    state, climbed = board.advance(state, tick({ERRORS: Found.CROSSED}), at(10))
     assert [message.level for message in climbed] == [1]
+    state, _ = board.advance(state, tick({ERRORS: Found.HEALTHY}), at(11))
+    _, (recovered,) = board.advance(state, tick({ERRORS: Found.HEALTHY}), at(11) + QUIET)
+    _, (withdrawn,) = board.end(state, "the epoch was rolled back", at(12))
+    told = {reader for message in (*fired, *climbed) for reader in message.readers}
+    assert set(recovered.readers) == set(withdrawn.readers) == told == {None, Team.TECHNICAL}
 
 
 def test_what_is_remembered_survives_a_restart() -> None:

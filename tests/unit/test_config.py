@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from ra_guard.config import Settings, address_of, child_environment, load, variables
 from ra_guard.errors import ConfigError
+from ra_guard.experiments.definition.vocabulary import Route, Team
 
 
 def test_defaults_come_from_the_packaged_file() -> None:
@@ -130,6 +131,50 @@ def test_a_wrong_address_is_named_and_not_shown(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError, match=r"alerts\.email") as refused:
         load(file, environ={})
     assert "hidden" not in str(refused.value)
+
+
+def test_teams_have_addresses_of_their_own_in_a_file_and_in_variables(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[alerts.teams.data_team]\nslack = ["slack://a/b/c"]\nemail = ["json://d"]\n')
+    variables = {
+        "RA_GUARD_ALERTS__TEAMS__DATA_TEAM__EMAIL": "json://e json://f",
+        "RA_GUARD_ALERTS__TEAMS__QA_TEAM__SLACK": "json://g",
+    }
+    settings = load(file, environ=variables)
+    assert settings.alerts.teams == {
+        Team.DATA: {Route.SLACK: ("slack://a/b/c",), Route.EMAIL: ("json://e", "json://f")},
+        Team.QA: {Route.SLACK: ("json://g",)},
+    }
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    assert "slack://a" not in repr(settings)
+    assert load(environ={}).alerts.teams == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data_tem.slack = []", ["alerts.teams.data_tem: no such option, did you mean data_team?", "qa_team"]),
+        ("data_team.slak = []", ["alerts.teams.data_team.slak: no such option, did you mean slack?", "email"]),
+        ('data_team.slack = ["hidden"]', ["alerts.teams.data_team.slack.0: found what is not shown"]),
+        ('data_team = ["json://hidden"]', ["alerts.teams.data_team: found what is not shown"]),
+        ('slack = ["json://hidden"]', ["alerts.teams.slack: no such option"]),
+    ],
+)
+def test_what_is_wrong_with_a_team_is_named_and_no_address_is_shown(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[alerts.teams]\n{text}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(file, environ={})
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["TEAMS", "TEAMS__DATA_TEAM", "TEAMS__DATA_TEM__SLACK"])
+def test_a_variable_for_no_list_of_a_team_is_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"ALERTS__{option}: no such option"):
+        load(environ={f"RA_GUARD_ALERTS__{option}": "json://x"})
 
 
 def test_no_error_tells_a_secret() -> None:

@@ -1,18 +1,19 @@
 """Checks of the checklist against stand-in answers: what each of them takes for a failure, and what it says then."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ra_guard import _core
+from ra_guard.alerts.addresses import Address
 from ra_guard.alerts.delivery import Delivered
 from ra_guard.alerts.message import Message
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import Metric
-from ra_guard.experiments.definition.vocabulary import Route
-from ra_guard.launch.checks.alerting import alerting_tested, routes_of
+from ra_guard.experiments.definition.vocabulary import Team
+from ra_guard.launch.checks.alerting import Deliver, alerting_tested
 from ra_guard.launch.checks.evidence import analysis_scripts_prepared, consistency_verified, go_no_go_defined
 from ra_guard.launch.checks.gallery import (
     feature_latency_verified,
@@ -22,6 +23,7 @@ from ra_guard.launch.checks.gallery import (
     pools_prepared,
 )
 from ra_guard.launch.checks.service import dashboards_operational, is_drawn_from, series_of, service_deployed
+from ra_guard.launch.checks.system import System
 from ra_guard.launch.errors import EverybodyEnrolled, NothingToRehearse
 from ra_guard.launch.readiness import Result
 from ra_guard.v1 import experiment_pb2 as wire
@@ -138,30 +140,57 @@ def test_endpoints_that_are_off_are_named_by_their_option_and_dead_ones_by_their
     fails(dashboards_operational(system(tmp_path, settings=dead)), "nobody at http://127.0.0.1:1/metrics")
 
 
-Deliver = Callable[[Mapping[Route, tuple[str, ...]], Message, float], tuple[Delivered, ...]]
+TOLD: list[str] = []
+
+
+def answering(why_not: str) -> Deliver:
+    """Remembers in ``TOLD`` whom it was to tell."""
+    TOLD.clear()
+
+    def deliver(addresses: Sequence[Address], message: Message, within_s: float) -> tuple[Delivered, ...]:
+        TOLD.extend(each.place for each in addresses)
+        return tuple(Delivered(each.route, each.place, each.readers_in_words, why_not) for each in addresses)
+
+    return deliver
+
+
+def told_of(tmp_path: Path, **alerts: Any) -> System:
+    return system(tmp_path, settings=settings(tmp_path, alerts=alerts))
 
 
 def test_alerting_needs_an_address_for_each_route_and_every_receiver(tmp_path: Path) -> None:
-    seen: list[set[Route]] = []
-
-    def answering(why_not: str) -> Deliver:
-        def deliver(
-            addresses: Mapping[Route, tuple[str, ...]], message: Message, within_s: float
-        ) -> tuple[Delivered, ...]:
-            seen.append(set(addresses))
-            return tuple(Delivered(route, f"{route} 1", why_not) for route in addresses)
-
-        return deliver
-
-    unset = system(tmp_path)
-    fails(alerting_tested(unset, answering("")), "alerts.slack and alerts.email empty")
-    half = replace(unset, settings=settings(tmp_path, alerts={"slack": ("json://x",)}))
-    fails(alerting_tested(half, answering("")), "found alerts.email empty")
-    assert seen == [], "nobody is told before all of them can be"
-    whole = replace(unset, settings=settings(tmp_path, alerts={"slack": ("json://x",), "email": ("json://y",)}))
-    assert alerting_tested(whole, answering("")).evidence == "a test message reached slack 1, email 1"
+    fails(alerting_tested(system(tmp_path), answering("")), "alerts.slack and alerts.email empty")
+    fails(alerting_tested(told_of(tmp_path, slack=("json://x",)), answering("")), "found alerts.email empty")
+    assert TOLD == [], "nobody is told before all of them can be"
+    whole = told_of(tmp_path, slack=("json://x",), email=("json://y",))
+    assert alerting_tested(whole, answering("")).evidence == (
+        "a test message reached slack 1, email 1; without addresses of their own: "
+        "slack for technical team, product management, executive leadership; "
+        "email for technical team, product management, executive leadership, stakeholders"
+    )
     fails(alerting_tested(whole, answering("no answer")), "slack 1: no answer; email 1: no answer")
-    assert set(routes_of(definition())) == set(Route)
+
+
+def test_alerting_tries_the_addresses_of_teams_that_the_definition_tells_and_no_others(tmp_path: Path) -> None:
+    both = {"slack": ("json://x",), "email": ("json://y",)}
+    called = dict.fromkeys(("technical_team", "product_management", "executive_leadership"), both)
+    unused = {"qa_team": {"slack": ("json://qa",)}, "stakeholders": {"slack": ("json://nobody-by-slack",)}}
+    found = told_of(tmp_path, teams=called | unused)
+    fails(alerting_tested(found, answering("")), "found alerts.email empty", "(email for stakeholders)")
+    whole = told_of(tmp_path, slack=("json://spare",), email=("json://rest",), teams=called | unused)
+    assert alerting_tested(whole, answering("")).evidence.endswith("of their own: email for stakeholders")
+    assert TOLD == ["slack 1 of technical team", "email 1", "email 1 of technical team"]
+    nobody_lacks_any = told_of(tmp_path, teams=called | {"stakeholders": both})
+    assert alerting_tested(nobody_lacks_any, answering("")).evidence == (
+        "a test message reached slack 1 of technical team, email 1 of technical team"
+    )
+
+
+def test_an_alert_that_calls_nobody_at_once_needs_a_general_address(tmp_path: Path) -> None:
+    both = {"slack": ("json://x",), "email": ("json://y",)}
+    later = definition(('response = "immediate response"\nafter_minutes = 0', 'response = "soon"\nafter_minutes = 10'))
+    found = replace(told_of(tmp_path, teams=dict.fromkeys(Team, both)), definition=later)
+    fails(alerting_tested(found, answering("")), "alerts.slack and alerts.email empty", "slack for no team")
 
 
 def small() -> Definition:

@@ -164,7 +164,7 @@ class Board:
 
     def _fire(self, name: str, watched: Watched, now: datetime) -> tuple[Standing, list[Message]]:
         alert = _alert(watched)
-        at_once = tuple(takewhile(lambda step: step.after_minutes == 0, self._path(alert)))
+        at_once = self._at_once(alert)
         standing = Standing(name, alert, now, at_once[-1].level if at_once else 0)
         message = Message(
             kind=Kind.FIRED,
@@ -222,6 +222,7 @@ class Board:
             severity=alert.severity,
             routes=alert.routes,
             to=self._told(standing),
+            was_told_to_no_team=not self._at_once(alert),
             level=standing.level,
             alert=standing.id,
             links=self.links,
@@ -242,6 +243,7 @@ class Board:
             severity=alert.severity,
             routes=alert.routes,
             to=self._told(standing),
+            was_told_to_no_team=not self._at_once(alert),
             level=standing.level,
             alert=standing.id,
             links=self.links,
@@ -300,6 +302,10 @@ class Board:
     def _path(self, alert: Alert) -> tuple[EscalationLevel, ...]:
         """The levels that the alert may climb, in order."""
         return tuple(step for step in self.definition.escalation if step.level <= alert.escalates_to_level)
+
+    def _at_once(self, alert: Alert) -> tuple[EscalationLevel, ...]:
+        """The levels that are told when it fires; none: whoever reads the general addresses."""
+        return tuple(takewhile(lambda step: step.after_minutes == 0, self._path(alert)))
 
     def _told(self, standing: Standing) -> tuple[Team, ...]:
         return tuple(step.to for step in self._path(standing.alert) if step.level <= standing.level)

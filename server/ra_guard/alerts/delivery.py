@@ -9,32 +9,19 @@ tried again.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from ra_guard.alerts.addresses import Address
 from ra_guard.alerts.errors import MessageDropped, NotDelivered
 from ra_guard.alerts.message import Message
-from ra_guard.alerts.receivers import DELIVERED, Receiver, receivers_of
+from ra_guard.alerts.receivers import DELIVERED, Receiver
 from ra_guard.experiments.definition.vocabulary import Route
 
 Report = Callable[[BaseException], None]
 """Told of every message that a receiver did not take at its first try, and of every one given up or dropped."""
-
-
-class Configured(Protocol):
-    """The addresses of each route, as a configuration has them."""
-
-    @property
-    def slack(self) -> tuple[str, ...]: ...
-    @property
-    def email(self) -> tuple[str, ...]: ...
-
-
-def addresses_of(configured: Configured) -> dict[Route, tuple[str, ...]]:
-    """Where each route leads."""
-    return {Route.SLACK: configured.slack, Route.EMAIL: configured.email}
 
 
 @dataclass(frozen=True)
@@ -68,6 +55,8 @@ class Delivered:
 
     route: Route
     receiver: str
+    readers: str
+    """Who is told there, in words."""
     why_not: str
     """Empty: it took the message."""
 
@@ -75,10 +64,8 @@ class Delivered:
 class Delivery:
     """All receivers of all routes."""
 
-    def __init__(
-        self, addresses: Mapping[Route, tuple[str, ...]], report: Report, limits: Limits | None = None
-    ) -> None:
-        self._lines = [_Line(receiver, report, limits or Limits()) for receiver in receivers_of(addresses)]
+    def __init__(self, addresses: Sequence[Address], report: Report, limits: Limits | None = None) -> None:
+        self._lines = [_Line(address, report, limits or Limits()) for address in addresses]
 
     def start(self) -> None:
         """Starts a thread for each receiver."""
@@ -86,9 +73,9 @@ class Delivery:
             line.start()
 
     def offer(self, message: Message) -> None:
-        """Queues a message for every receiver of its routes. Never waits."""
+        """Queues a message for every receiver that it is for. Never waits."""
         for line in self._lines:
-            if line.receiver.route in message.routes:
+            if line.address.takes(message):
                 line.offer(message)
 
     def counts(self) -> tuple[Counts, ...]:
@@ -104,15 +91,16 @@ class Delivery:
             line.join(deadline)
 
 
-def deliver_now(addresses: Mapping[Route, tuple[str, ...]], message: Message, within_s: float) -> tuple[Delivered, ...]:
-    """Sends a message once to every receiver of its routes, at the same time, and says who took it."""
-    receivers = [receiver for receiver in receivers_of(addresses) if receiver.route in message.routes]
-    if not receivers:
+def deliver_now(addresses: Sequence[Address], message: Message, within_s: float) -> tuple[Delivered, ...]:
+    """Sends a message once to each address, whomever it is for, at the same time, and says who took it."""
+    if not addresses:
         return ()
+    receivers = [Receiver(address.place, address.url) for address in addresses]
     with ThreadPoolExecutor(len(receivers)) as pool:
         outcomes: Sequence[str] = list(pool.map(lambda receiver: receiver.deliver(message, within_s), receivers))
     return tuple(
-        Delivered(receiver.route, receiver.name, why) for receiver, why in zip(receivers, outcomes, strict=True)
+        Delivered(address.route, receiver.name, address.readers_in_words, why)
+        for address, receiver, why in zip(addresses, receivers, outcomes, strict=True)
     )
 
 
@@ -125,8 +113,9 @@ class _Waiting:
 class _Line:
     """What waits for one receiver, and the thread that brings it there."""
 
-    def __init__(self, receiver: Receiver, report: Report, limits: Limits) -> None:
-        self.receiver: Final = receiver
+    def __init__(self, address: Address, report: Report, limits: Limits) -> None:
+        self.address: Final = address
+        self.receiver: Final = Receiver(address.place, address.url)
         self._report = report
         self._limits = limits
         self._changed = threading.Condition()
@@ -135,7 +124,7 @@ class _Line:
         self._deadline: float | None = None
         """When the line is to be empty; None while it is open."""
         self._delivered = self._given_up = self._dropped = 0
-        self._thread = threading.Thread(target=self._run, name=f"alerts-{receiver.route}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"alerts-{address.route}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

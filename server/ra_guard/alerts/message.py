@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ra_guard.experiments.definition.vocabulary import Route, Severity, Team
 
+Reader = Team | None
+"""Who is told: a team, or whoever reads the general addresses."""
+
 
 class Kind(StrEnum):
     """What a message is about."""
@@ -65,12 +68,20 @@ class Message:
     """None: news, no trouble."""
     routes: tuple[Route, ...]
     to: tuple[Team, ...] = ()
+    """Empty: whoever reads the general addresses."""
+    was_told_to_no_team: bool = False
+    """What it ends was first told to whoever reads the general addresses, so they are told with the teams."""
     level: int = 0
     """Of the escalation path; 0 where nobody is called."""
     alert: str = ""
     """The alert's id, by which it is acknowledged."""
     links: Links = Links()
     attachments: tuple[Path, ...] = ()
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """Whom it is for."""
+        return (*self.to, None) if self.was_told_to_no_team or not self.to else self.to
 
     @property
     def plain(self) -> str:

@@ -8,14 +8,13 @@ of a failure is handed on without whatever also stands in the address.
 import logging
 import re
 import threading
-from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from ra_guard.alerts.message import Kind, Message
-from ra_guard.experiments.definition.vocabulary import Route, Severity
+from ra_guard.experiments.definition.vocabulary import Severity
 
 if TYPE_CHECKING:
     import apprise
@@ -39,12 +38,11 @@ class _Attempt:
 
 
 class Receiver:
-    """One address of a route. Used by one thread at a time."""
+    """One address. Used by one thread at a time."""
 
-    def __init__(self, route: Route, number: int, address: str) -> None:
-        self.route = route
-        self.name = f"{route} {number} ({redacted(address)})"
-        """Which one it is, without its secrets; ``number`` is its place in the configuration, from 1."""
+    def __init__(self, place: str, address: str) -> None:
+        self.name = f"{place} ({redacted(address)})"
+        """Which one it is, without its secrets; ``place`` is where the configuration has it."""
         self._address = address
         self._service: apprise.Apprise | None = None
         self._under_way: _Attempt | None = None
@@ -97,15 +95,6 @@ class Receiver:
             return DELIVERED
         said = " ".join(entry.message for entry in result.logs())
         return without_secrets(said, self._address) or "the receiver did not take it"
-
-
-def receivers_of(addresses: Mapping[Route, tuple[str, ...]]) -> tuple[Receiver, ...]:
-    """A receiver for each address of each route."""
-    return tuple(
-        Receiver(route, number, address)
-        for route, listed in addresses.items()
-        for number, address in enumerate(listed, start=1)
-    )
 
 
 def redacted(address: str) -> str:

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 import cyclopts
 from rich.table import Table
 
-from ra_guard.alerts.delivery import Delivered, addresses_of, deliver_now
+from ra_guard.alerts.addresses import Address, addresses_of
+from ra_guard.alerts.delivery import Delivered, deliver_now
 from ra_guard.alerts.notices import trial
 from ra_guard.cli.terminal import result_console
 from ra_guard.config import Settings, load
 from ra_guard.errors import ConfigError
-from ra_guard.experiments.definition.vocabulary import Route
 
 app = cyclopts.App(name="alerts", help="Try the ways by which people are told.")
 
@@ -44,15 +44,17 @@ def try_routes(*, config: Path | None = None, as_json: Json = False) -> int:
     return FAILED if any(each.why_not for each in outcomes) else 0
 
 
-def _addresses(settings: Settings) -> dict[Route, tuple[str, ...]]:
+def _addresses(settings: Settings) -> tuple[Address, ...]:
     addresses = addresses_of(settings.alerts)
-    if not any(addresses.values()):
-        raise ConfigError("alerts.slack and alerts.email: found no address, wanted one to try; see default.toml")
+    if not addresses:
+        raise ConfigError(
+            "alerts.slack, alerts.email and alerts.teams: found no address, wanted one to try; see default.toml"
+        )
     return addresses
 
 
 def _table(outcomes: tuple[Delivered, ...]) -> Table:
-    table = Table("Route", "Receiver", "Outcome", title="A test message to every address")
+    table = Table("Route", "Receiver", "Tells", "Outcome", title="A test message to every address")
     for each in outcomes:
-        table.add_row(each.route, each.receiver, each.why_not or "delivered")
+        table.add_row(each.route, each.receiver, each.readers, each.why_not or "delivered")
     return table
