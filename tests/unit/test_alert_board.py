@@ -162,7 +162,7 @@ def test_levels_that_wait_are_not_told_at_once() -> None:
     assert [message.level for message in climbed] == [1]
     state, _ = board.advance(state, tick({ERRORS: Found.HEALTHY}), at(11))
     _, (recovered,) = board.advance(state, tick({ERRORS: Found.HEALTHY}), at(11) + QUIET)
-    _, (withdrawn,) = board.end(state, "the epoch was rolled back", at(12))
+    (withdrawn,) = board.end(state, "the epoch was rolled back", at(12))
     told = {reader for message in (*fired, *climbed) for reader in message.readers}
     assert set(recovered.readers) == set(withdrawn.readers) == told == {None, Team.TECHNICAL}
 
