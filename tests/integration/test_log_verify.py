@@ -21,10 +21,10 @@ CALLS = 60
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """One segment a mode: A/B, shadow, interleaving, under plans 1, 2 and 3."""
+    """One segment a mode: A/B, shadow, interleaving, rollout, under plans 1, 2, 3 and 4."""
     world = World(tmp_path_factory.mktemp("verify"))
     engine = world.engine()
-    for mode in (plan_pb2.MODE_AB, plan_pb2.MODE_SHADOW, plan_pb2.MODE_INTERLEAVING):
+    for mode in plan_pb2.Mode.values()[1:]:
         world.plan(engine, revision=int(mode), mode=mode, retention_days=int(mode) * 30)
         for number in range(CALLS):
             engine.rerank(request(number, f"user-{number}"))
@@ -47,7 +47,7 @@ def test_a_clean_log_is_clean_in_every_mode(world: World) -> None:
     found = NOTHING
     for path in segments(world):
         found += check.segment(path)
-    assert found == Verification(3, 3 * CALLS, Counter({Outcome.SAME: 3 * CALLS}), ())
+    assert found == Verification(4, 4 * CALLS, Counter({Outcome.SAME: 4 * CALLS}), ())
     assert found.clean
 
 
@@ -142,5 +142,5 @@ def test_plans_come_from_the_objects_when_the_folder_has_none(world: World, tmp_
     assert plans(PlanName(KEY, 9)) is None
     check = Verifier(_core.Replay(str(world.root / "gallery")), plans, READER)
     assert check.segment(segments(world)[2]).clean
-    assert longest_retention_days(objects) == 90
+    assert longest_retention_days(objects) == 120
     assert longest_retention_days(World(tmp_path).store) is None

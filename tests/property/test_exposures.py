@@ -30,6 +30,7 @@ class Call:
     at_s: int
     assigned: int
     served: int
+    mode: int
     reason: int
     key: str
     revision: int
@@ -51,6 +52,7 @@ calls = st.builds(
     at_s=st.integers(NOW_S - 500, NOW_S),
     assigned=st.sampled_from([1, 2, 3]),
     served=st.sampled_from([1, 2, 4]),
+    mode=st.sampled_from([0, 1, 3, 4]),
     reason=st.sampled_from([0, 1, 3, 10]),
     key=st.sampled_from([KEY, KEY, KEY, OTHER]),
     revision=st.sampled_from([1, 2, 3, 9]),
@@ -90,6 +92,7 @@ def candidates(logged: Sequence[Call]) -> pa.Table:
             "unix_ns": pa.array([call.at_s * NS for call in logged], pa.uint64()),
             "request_id": pa.array([call.request_id for call in logged], pa.string()),
             "user_id": pa.array([call.user_id for call in logged], pa.string()),
+            "mode": pa.array([call.mode for call in logged], pa.uint8()),
             "assigned_arm": pa.array([call.assigned for call in logged], pa.uint8()),
             "served_arm": pa.array([call.served for call in logged], pa.uint8()),
             "reason": pa.array([call.reason for call in logged], pa.uint8()),
@@ -170,8 +173,8 @@ def fate(event: Event, answers: dict[tuple[str, str], Call]) -> tuple[str, Call 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(calls, min_size=1, max_size=25), st.lists(events, max_size=25))
-@example([Call("a", "u", NOW_S, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 20, NOW_S - 10)])
-@example([Call("a", "u", NOW_S, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 11, NOW_S - 11)])
+@example([Call("a", "u", NOW_S, 1, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 20, NOW_S - 10)])
+@example([Call("a", "u", NOW_S, 1, 1, 1, 0, KEY, 3)], [Event("1", "g", "click", NOW_S - 11, NOW_S - 11)])
 def test_feedback_is_joined_as_the_reference_does(logged: list[Call], received: list[Event]) -> None:
     answers = last_answers(logged)
     first: dict[str, Event] = {}
@@ -216,7 +219,9 @@ def test_exposures_are_counted_as_the_reference_does(logged: list[Call]) -> None
             if call.assigned in (1, 2):
                 seen[call.user_id].add(call.assigned)
         assert epoch.crossed_users == sum(len(arms) > 1 for arms in seen.values())
-        assert epoch.control_served_treatment == sum((call.assigned, call.served) == (1, 2) for call in within)
+        assert epoch.control_served_treatment == sum(
+            (call.assigned, call.served) == (1, 2) and call.mode != 4 for call in within
+        )
         for arm in epoch.arms:
             of_arm = [call for call in within if call.assigned == arm.arm]
             assert arm.users == len({call.user_id for call in of_arm})
@@ -224,7 +229,9 @@ def test_exposures_are_counted_as_the_reference_does(logged: list[Call]) -> None
             names = Counter(
                 rerank_pb2.Reason.Name(call.reason).removeprefix("REASON_").lower()
                 for call in of_arm
-                if call.assigned in (1, 2) and call.served not in (call.assigned, 4)
+                if call.assigned in (1, 2)
+                and call.served not in (call.assigned, 4)
+                and (call.mode, call.served) != (4, 2)
             )
             assert arm.mismatched == names
     repeated = sum(arm.repeated for epoch in found.epochs for arm in epoch.arms)
@@ -237,7 +244,7 @@ def run(writer: str, *, ended: bool, segments: int, offered: Sequence[int], whol
 
 
 def call(assigned: int, key: str = KEY) -> Call:
-    return Call("a", "u", NOW_S, assigned, 1, 0, key, 1)
+    return Call("a", "u", NOW_S, assigned, 1, 1, 0, key, 1)
 
 
 def test_losses_are_what_an_ended_run_offered_and_never_sealed() -> None:

@@ -26,6 +26,7 @@ class Call:
     served: int | None = None
     """None: the assigned one."""
     reason: int = 0
+    mode: int = plan_pb2.MODE_AB
     key: str = KEY
     revision: int = 1
     domain: str = ""
@@ -77,6 +78,7 @@ def write_calls(folder: Path, segment: int, calls: Sequence[Call], writer: str =
         "user_id": pa.array([call.user_id for call in calls], pa.string()),
         "query_text": pa.array([call.query for call in calls], pa.string()),
         "domain": pa.array([call.domain for call in calls], pa.string()),
+        "mode": pa.array([call.mode for call in calls], pa.uint8()),
         "assigned_arm": pa.array([call.arm for call in calls], pa.uint8()),
         "served_arm": pa.array([call.arm if call.served is None else call.served for call in calls], pa.uint8()),
         "reason": pa.array([call.reason for call in calls], pa.uint8()),

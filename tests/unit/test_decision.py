@@ -102,6 +102,15 @@ def test_every_state_of_the_guardrails_at_a_success(verdicts: tuple[Verdict, ...
     )
 
 
+@pytest.mark.parametrize("mode", ["shadow", "interleaving", "rollout"])
+def test_where_both_arms_are_served_alike_only_a_violated_guardrail_decides(mode: str) -> None:
+    plan = definition(('mode = "ab"', f'mode = "{mode}"'))
+    decision = decide(plan, SUCCESS, healthy(plan))
+    assert decision.outcome is Outcome.KEEP_RUNNING
+    assert f"mode {mode} serves both arms alike" in decision.why
+    assert decide(plan, SUCCESS, guarded(healthy(plan), PASS, FAIL, PASS)).outcome is Outcome.ROLL_BACK
+
+
 def test_a_guardrail_that_nobody_judged_is_not_healthy() -> None:
     decision = decide(PLAN, SUCCESS, replace(HEALTHY, guardrails=HEALTHY.guardrails[:2]))
     assert found(decision)[Finding.GUARDRAILS_HEALTHY] is None

@@ -12,7 +12,7 @@ from ra_guard.experiments.definition.vocabulary import Labels
 from ra_guard.logs.columns import RunCounts
 from ra_guard.logs.layout import Run
 from ra_guard.stats.ndcg import ndcg
-from ra_guard.v1 import rerank_pb2
+from ra_guard.v1 import plan_pb2, rerank_pb2
 
 from tests.stand_ins.evidence_log import (
     EPOCH,
@@ -231,6 +231,12 @@ def test_crossing_over_is_being_served_another_arm_although_nothing_failed(
     log.calls(Call("r", "u", arm=arm, served=served, reason=reason))
     log.look()
     assert log.follower.exposure().crossed_users == crossed
+
+
+def test_control_is_served_the_reranked_order_where_it_is_rolled_out(log: Log) -> None:
+    log.calls(Call("r", "u", arm=1, served=2, mode=plan_pb2.MODE_ROLLOUT), Call("s", "v", arm=1, served=2))
+    log.look()
+    assert log.follower.exposure().crossed_users == 1, "v, in A/B"
 
 
 def test_a_user_in_both_arms_has_crossed_over_until_the_call_is_answered_again(log: Log) -> None:

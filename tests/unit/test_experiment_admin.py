@@ -150,6 +150,7 @@ def test_assign_explains_each_case(client: ExperimentClient, control: Instance) 
     [
         ("shadow", rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_SHADOW),
         ("interleaving", rerank_pb2.ARM_INTERLEAVED, rerank_pb2.REASON_UNSPECIFIED),
+        ("rollout", rerank_pb2.ARM_TREATMENT, rerank_pb2.REASON_UNSPECIFIED),
     ],
 )
 def test_assign_follows_the_mode(

@@ -29,7 +29,12 @@ def test_a_plan_says_what_the_definition_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "sent"), [("shadow", plan_pb2.MODE_SHADOW), ("interleaving", plan_pb2.MODE_INTERLEAVING)]
+    ("mode", "sent"),
+    [
+        ("shadow", plan_pb2.MODE_SHADOW),
+        ("interleaving", plan_pb2.MODE_INTERLEAVING),
+        ("rollout", plan_pb2.MODE_ROLLOUT),
+    ],
 )
 def test_every_mode_is_sent(mode: str, sent: int) -> None:
     assert plan_of(model.first(definition(('mode = "ab"', f'mode = "{mode}"')), START)).mode == sent

@@ -48,6 +48,11 @@ def test_the_latest_day_that_is_due_is_looked_at_once(now: float, taken: tuple[i
     assert looks.due(PLAN, LAUNCH, [look(day, 1.0) for day in taken], at(now)) == day
 
 
+@pytest.mark.parametrize("mode", ["shadow", "interleaving", "rollout"])
+def test_where_both_arms_are_served_alike_no_look_is_due(mode: str) -> None:
+    assert looks.due(definition(('mode = "ab"', f'mode = "{mode}"')), LAUNCH, [], at(30)) is None
+
+
 def test_after_the_last_look_none_is_due_though_days_are_left() -> None:
     for early in (look(7, 1.0, is_last=True), look(7, 1.0, information=1.3)):
         assert looks.due(PLAN, LAUNCH, [early], at(30)) is None

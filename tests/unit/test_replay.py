@@ -40,7 +40,7 @@ def logged(tmp_path: Path) -> Logged:
     return call
 
 
-@pytest.mark.parametrize("mode", [plan_pb2.MODE_AB, plan_pb2.MODE_SHADOW, plan_pb2.MODE_INTERLEAVING])
+@pytest.mark.parametrize("mode", plan_pb2.Mode.values()[1:])
 def test_what_an_engine_logs_replays_by_any_kernel(logged: Logged, tmp_path: Path, mode: plan_pb2.Mode) -> None:
     records = logged(mode)
     assert len(records) == CALLS

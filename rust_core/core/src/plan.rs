@@ -37,11 +37,13 @@ pub enum Mode {
     Shadow = 2,
     /// Both arms are served a team draft of the baseline and the reranked order.
     Interleaving = 3,
+    /// Both arms are served the reranked order: at a ramp of 5000, everyone.
+    Rollout = 4,
 }
 
 impl Mode {
     /// Every mode, in the order of its number on the wire, which starts at 1.
-    pub const ALL: [Self; 3] = [Self::Ab, Self::Shadow, Self::Interleaving];
+    pub const ALL: [Self; 4] = [Self::Ab, Self::Shadow, Self::Interleaving, Self::Rollout];
 
     /// The mode of a number on the wire, where 0, "unspecified", means A/B.
     pub fn from_wire(number: u64) -> Option<Self> {

@@ -222,7 +222,7 @@ impl Engine {
 pub(crate) fn settle(request: &Request<'_>, plan: &Plan, scores: &mut ScoreBuffer) -> Reason {
     scores.order(request.top_k);
     match plan.mode {
-        Mode::Ab => Reason::None,
+        Mode::Ab | Mode::Rollout => Reason::None,
         Mode::Shadow => {
             scores.withhold(request.top_k);
             Reason::Shadow

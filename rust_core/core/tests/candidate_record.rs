@@ -124,7 +124,7 @@ fn a_record_that_does_not_add_up_is_refused() {
         (4, 0, "status"),
         (5, 11, "reason"),
         (32, 0xff, "space"),
-        (96, 4, "mode"),
+        (96, 5, "mode"),
         (97, 1, "zeros"),
         (good.len() - 11, 3, "ranking"),
         (good.len() - 9, 0, "teams"),

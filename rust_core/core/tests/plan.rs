@@ -72,7 +72,7 @@ fn refuses_what_is_out_of_bounds() {
     refused(|p| p.ramp_bp = 65536 + 100, "Ramp", &["65636"]);
     refused(|p| p.lease_s = 0, "Lease", &["found 0", "3600"]);
     refused(|p| p.lease_s = 3601, "Lease", &["3601"]);
-    refused(|p| p.mode = 4, "Mode", &["found 4", "interleaving"]);
+    refused(|p| p.mode = 5, "Mode", &["found 5", "rollout"]);
     refused(|p| p.mode = -1, "Mode", &["found"]);
     refused(|p| p.spaces = vec!["xyz".into()], "Space", &["xyz", "32"]);
 }
@@ -83,7 +83,7 @@ fn a_mode_that_is_not_named_is_a_b() {
         let plan = messages::Plan { mode, epoch: 3, feedback_window_s: 60, retention_days: 90, ..valid() };
         Plan::decode(&plan.encode_to_vec()).expect("a valid plan").mode
     };
-    assert_eq!([0, 1, 2, 3].map(read), [Mode::Ab, Mode::Ab, Mode::Shadow, Mode::Interleaving]);
+    assert_eq!([0, 1, 2, 3, 4].map(read), [Mode::Ab, Mode::Ab, Mode::Shadow, Mode::Interleaving, Mode::Rollout]);
 }
 
 #[test]

@@ -17,8 +17,8 @@ TABLES_SQL: Final = (
     *(f"CREATE TABLE {name} (id VARCHAR, number UINTEGER)" for name in ("requests", "units", "domains", "files")),
     f"""
     CREATE TABLE calls (request UINTEGER, unit UINTEGER, domain UINTEGER, file UINTEGER, unix_ns UBIGINT, {_PLACE},
-        ours BOOLEAN, plan_revision UBIGINT, assigned_arm UTINYINT, served_arm UTINYINT, reason UTINYINT,
-        elapsed_us UINTEGER, query_text VARCHAR)
+        ours BOOLEAN, plan_revision UBIGINT, mode UTINYINT, assigned_arm UTINYINT, served_arm UTINYINT,
+        reason UTINYINT, elapsed_us UINTEGER, query_text VARCHAR)
     """,
     f"""
     CREATE TABLE events (event_id VARCHAR, request UINTEGER, received_unix_ns UBIGINT, occurred_unix_ns BIGINT,
@@ -46,8 +46,8 @@ TABLES_SQL: Final = (
     """,
     f"""
     CREATE TEMP TABLE logged_candidates (request_id VARCHAR, user_id VARCHAR, domain VARCHAR, filename VARCHAR,
-        unix_ns UBIGINT, {_PLACE}, experiment_key VARCHAR, plan_revision UBIGINT, assigned_arm UTINYINT,
-        served_arm UTINYINT, reason UTINYINT, elapsed_us UINTEGER, query_text VARCHAR)
+        unix_ns UBIGINT, {_PLACE}, experiment_key VARCHAR, plan_revision UBIGINT, mode UTINYINT,
+        assigned_arm UTINYINT, served_arm UTINYINT, reason UTINYINT, elapsed_us UINTEGER, query_text VARCHAR)
     """,
     f"""
     CREATE TEMP TABLE logged_feedback (event_id VARCHAR, request_id VARCHAR, received_unix_ns UBIGINT,
@@ -88,7 +88,8 @@ READ_SQL: Final = {
     for name, columns in {
         "logged_candidates": (
             *("request_id", "user_id", "domain", "filename", "unix_ns", "writer", "run", "sequence", "record"),
-            *("experiment_key", "plan_revision", "assigned_arm", "served_arm", "reason", "elapsed_us", "query_text"),
+            *("experiment_key", "plan_revision", "mode", "assigned_arm", "served_arm", "reason", "elapsed_us"),
+            "query_text",
         ),
         "logged_feedback": (
             *("event_id", "request_id", "received_unix_ns", "occurred_unix_ns", "writer", "run", "sequence", "record"),

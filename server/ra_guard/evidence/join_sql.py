@@ -10,7 +10,7 @@ from typing import Final
 from ra_guard.evidence.left_out import Left
 from ra_guard.evidence.tally import CONTROL, TREATMENT, UNIT, Quantity
 from ra_guard.logs.exposures_sql import FATE_SQL
-from ra_guard.v1 import rerank_pb2
+from ra_guard.v1 import plan_pb2, rerank_pb2
 
 ASK_AGAIN_NS: Final = 300 * 1_000_000_000
 _MINUTE_NS = 60 * 1_000_000_000
@@ -51,7 +51,7 @@ REACH_SQL: Final = (
         lead(unix_ns) OVER (PARTITION BY unit ORDER BY unix_ns, writer, run, sequence, record) AS next_ns,
         reason IN {_ERRORS} AS error,
         CASE assigned_arm
-            WHEN {CONTROL} THEN served_arm = {TREATMENT}
+            WHEN {CONTROL} THEN served_arm = {TREATMENT} AND coalesce(mode, 0) <> {plan_pb2.MODE_ROLLOUT}
             ELSE served_arm NOT IN ({TREATMENT}, {rerank_pb2.ARM_INTERLEAVED}) AND reason NOT IN {_FAILURES}
         END AS crossed
     FROM reached JOIN joinable USING (request)

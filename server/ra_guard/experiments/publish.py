@@ -25,6 +25,7 @@ _MODES = {
     Mode.AB: plan_pb2.MODE_AB,
     Mode.SHADOW: plan_pb2.MODE_SHADOW,
     Mode.INTERLEAVING: plan_pb2.MODE_INTERLEAVING,
+    Mode.ROLLOUT: plan_pb2.MODE_ROLLOUT,
 }
 
 

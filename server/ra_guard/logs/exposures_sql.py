@@ -11,7 +11,8 @@ VIEWS_SQL: Final = (
     # A call is a request id of a user: asked again, it is answered again, and the user saw the last answer.
     """
     CREATE TEMP TABLE calls AS
-    SELECT request_id, user_id, assigned_arm, served_arm, reason, experiment_key, plan_revision, records - 1 AS repeated
+    SELECT request_id, user_id, mode, assigned_arm, served_arm, reason, experiment_key, plan_revision,
+        records - 1 AS repeated
     FROM (
         SELECT *,
             count(*) OVER (PARTITION BY request_id, user_id) AS records,
@@ -83,6 +84,7 @@ ARMS_SQL: Final = (
     """
     SELECT epoch, assigned_arm, reason, count(*)
     FROM planned WHERE experiment_key = $key AND assigned_arm IN (1, 2) AND served_arm NOT IN (assigned_arm, 4)
+        AND NOT (served_arm = 2 AND coalesce(mode, 0) = 4)
     GROUP BY epoch, assigned_arm, reason ORDER BY reason
     """,
     """
@@ -96,7 +98,7 @@ CROSSOVER_SQL: Final = """
     SELECT epoch, count(*) FILTER (arms > 1), sum(served_treatment)::BIGINT
     FROM (
         SELECT epoch, user_id, count(DISTINCT assigned_arm) AS arms,
-            count(*) FILTER (assigned_arm = 1 AND served_arm = 2) AS served_treatment
+            count(*) FILTER (assigned_arm = 1 AND served_arm = 2 AND coalesce(mode, 0) <> 4) AS served_treatment
         FROM planned WHERE experiment_key = $key AND assigned_arm IN (1, 2)
         GROUP BY epoch, user_id
     )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.definition.words import in_words
 from ra_guard.experiments.monitor import words as said
-from ra_guard.experiments.monitor.looks import planned_days
+from ra_guard.experiments.monitor.looks import compares, planned_days
 from ra_guard.experiments.monitor.outcomes import Judged, Verdict, Watched
 from ra_guard.reports.content import Content
 from ra_guard.reports.document import Answer, Mark, Tone
@@ -228,7 +228,7 @@ def what_next(content: Content) -> Answer:
 
 
 _AFTER = {
-    Outcome.DEPLOY: "The decision makers confirm it, and treatment goes to everyone.",
+    Outcome.DEPLOY: "The decision makers confirm it, and treatment goes to everyone, in mode rollout.",
     Outcome.ITERATE: "The change is worked on and tested again in a new epoch.",
     Outcome.ROLL_BACK: "The epoch is closed and everybody is served the baseline.",
 }
@@ -245,7 +245,7 @@ def _by_when(content: Content) -> str:
 def _ahead(content: Content, launched_at: datetime) -> list[str]:
     analysis = content.definition.analysis
     taken = {look.day for look in content.looks}
-    is_over = any(look.is_last for look in content.looks)
+    is_over = any(look.is_last for look in content.looks) or not compares(content.definition)
     coming = [
         day
         for day in planned_days(content.definition)

@@ -194,6 +194,8 @@ def served_to(arm: Arm, experiment: Experiment) -> tuple["rerank_pb2.Arm", "rera
         return rerank_pb2.ARM_CONTROL, rerank_pb2.REASON_SHADOW
     if mode == plan_pb2.MODE_INTERLEAVING:
         return rerank_pb2.ARM_INTERLEAVED, rerank_pb2.REASON_UNSPECIFIED
+    if mode == plan_pb2.MODE_ROLLOUT:
+        return rerank_pb2.ARM_TREATMENT, rerank_pb2.REASON_UNSPECIFIED
     reason = rerank_pb2.REASON_CONTROL if arm is Arm.CONTROL else rerank_pb2.REASON_UNSPECIFIED
     return _ARMS[arm], reason
 

@@ -14,10 +14,12 @@ class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODE_AB: _ClassVar[Mode]
     MODE_SHADOW: _ClassVar[Mode]
     MODE_INTERLEAVING: _ClassVar[Mode]
+    MODE_ROLLOUT: _ClassVar[Mode]
 MODE_UNSPECIFIED: Mode
 MODE_AB: Mode
 MODE_SHADOW: Mode
 MODE_INTERLEAVING: Mode
+MODE_ROLLOUT: Mode
 
 class Plan(_message.Message):
     __slots__ = ("revision", "experiment_key", "salt", "ramp_bp", "killed", "lease_s", "default_weights", "domain_weights", "spaces", "mode", "epoch", "feedback_window_s", "retention_days")

@@ -265,7 +265,7 @@ impl<'a> Parts<'a> {
         self.0 = rest;
         let mode = match extension.mode {
             0 => None,
-            number => Some(Mode::from_wire(number.into()).ok_or_else(|| bad("mode", number, "0..3"))?),
+            number => Some(Mode::from_wire(number.into()).ok_or_else(|| bad("mode", number, "0..4"))?),
         };
         let elapsed_us = extension.elapsed_us.get();
         let zeros = [u32::from(extension.zero), if version == 2 { elapsed_us } else { 0 }];

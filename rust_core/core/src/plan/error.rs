@@ -55,7 +55,9 @@ pub enum PlanError {
         found: u32,
     },
     /// A mode that this build does not know.
-    #[error("plan.mode: found {found}, wanted 1 (A/B), 2 (shadow) or 3 (interleaving); a newer build may know it")]
+    #[error(
+        "plan.mode: found {found}, wanted 1 (A/B), 2 (shadow), 3 (interleaving) or 4 (rollout); a newer build may know it"
+    )]
     Mode {
         /// The value found.
         found: u64,

@@ -97,8 +97,11 @@ impl<'a> Verdict<'a> {
     fn served(&self) -> Option<ServedArm> {
         match (self.assigned?, self.reason) {
             (Arm::NotEnrolled, _) => Some(ServedArm::NotEnrolled),
-            (_, Reason::None) if self.mode() == Some(Mode::Interleaving) => Some(ServedArm::Interleaved),
-            (arm, Reason::None) => Some(arm.into()),
+            (arm, Reason::None) => Some(match self.mode() {
+                Some(Mode::Interleaving) => ServedArm::Interleaved,
+                Some(Mode::Rollout) => ServedArm::Treatment,
+                _ => arm.into(),
+            }),
             (Arm::Treatment | Arm::Control, _) => Some(ServedArm::Control),
         }
     }

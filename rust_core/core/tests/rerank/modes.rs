@@ -1,4 +1,4 @@
-//! Shadow and interleaving: who is scored, what is served, what is logged.
+//! Shadow, interleaving and rollout: who is scored, what is served, what is logged.
 
 use ra_guard_core::assign::{Arm, ServedArm};
 use ra_guard_core::interleave::Team;
@@ -96,6 +96,25 @@ fn interleaved_both_arms_are_served_a_draft() {
 }
 
 #[test]
+fn rolled_out_both_arms_are_served_the_reranked_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = bench(Mode::Rollout, &folder);
+    for arm in [Arm::Treatment, Arm::Control] {
+        let (answered, response) = bench.answer(&request(&bench, arm));
+        assert_eq!((answered.assigned, answered.served), (Some(arm), Some(ServedArm::Treatment)));
+        assert_eq!((answered.status, answered.reason), (Status::Partial, Reason::None));
+        assert_eq!((response.ranking, response.scores.len()), (reranked(), 12));
+    }
+    for record in &bench.records(&folder) {
+        let record = Record::decode(record).expect("a record");
+        assert_eq!((record.mode, record.reason), (Some(Mode::Rollout), Reason::None));
+        assert!(record.teams.is_none() && record.treatment_ranking.is_none());
+        assert!(record.ranking.iter().map(u32::from).eq(reranked()));
+        assert_eq!(bench.replay(Kernel::detect()).check(&bench.records(&folder)[0]).expect("a record"), None);
+    }
+}
+
+#[test]
 fn strangers_are_scored_in_no_mode() {
     for mode in Mode::ALL {
         let folder = tempfile::tempdir().expect("a folder");
@@ -109,7 +128,7 @@ fn strangers_are_scored_in_no_mode() {
 
 #[test]
 fn what_fails_on_the_way_keeps_its_reason_in_every_mode() {
-    for mode in [Mode::Shadow, Mode::Interleaving] {
+    for mode in [Mode::Shadow, Mode::Interleaving, Mode::Rollout] {
         let folder = tempfile::tempdir().expect("a folder");
         let bench = bench(mode, &folder);
         for arm in [Arm::Treatment, Arm::Control] {
@@ -141,7 +160,7 @@ fn what_fails_on_the_way_keeps_its_reason_in_every_mode() {
 
 #[test]
 fn a_cold_text_is_asked_for_in_both_arms() {
-    for mode in [Mode::Shadow, Mode::Interleaving] {
+    for mode in [Mode::Shadow, Mode::Interleaving, Mode::Rollout] {
         let folder = tempfile::tempdir().expect("a folder");
         let bench = bench(mode, &folder);
         let mut text = request(&bench, Arm::Control);
@@ -166,7 +185,7 @@ fn the_unlicensed_appear_in_no_order() {
         let records = bench.records(&folder);
         let record = Record::decode(&records[0]).expect("a record");
         let treatment = record.treatment_ranking.map_or(vec![], |order| order.iter().map(u32::from).collect());
-        assert_eq!(treatment.is_empty(), mode == Mode::Ab);
+        assert_eq!(treatment.is_empty(), matches!(mode, Mode::Ab | Mode::Rollout));
         for position in response.ranking.iter().chain(&treatment) {
             assert_ne!(record.states.expect("states")[*position as usize], 5);
         }

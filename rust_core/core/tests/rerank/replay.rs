@@ -40,7 +40,8 @@ fn whatever_is_logged_replays_clean() {
     let early = [3, 4, 5, 6, 7, 8, 9].map(|reason| (reason, false));
     let late = [(Reason::Deadline as u8, true), (Reason::NoFeatures as u8, true)];
     let met = |also: &[(u8, bool)]| early.iter().chain(&late).chain(also).copied().collect::<BTreeSet<_>>();
-    let wanted = [(1, met(&[(0, true), (1, false)])), (2, met(&[(10, true)])), (3, met(&[(0, true)]))];
+    let wanted =
+        [(1, met(&[(0, true), (1, false)])), (2, met(&[(10, true)])), (3, met(&[(0, true)])), (4, met(&[(0, true)]))];
     assert_eq!(seen.into_inner(), BTreeMap::from(wanted));
 }
 

@@ -20,6 +20,9 @@ class Mode(StrEnum):
     """Both arms are scored and logged as treatment would be, and served the baseline."""
     INTERLEAVING = "interleaving"
     """Both arms are served a team draft of both orders."""
+    ROLLOUT = "rollout"
+    """Both arms are served the reranked order: at 50 %, everyone. There is nothing to compare, and triggers on
+    treatment's own errors, the killswitch and lack of evidence still end it."""
 
 
 class Order(StrEnum):

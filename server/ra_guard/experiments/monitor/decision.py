@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.vocabulary import Finding, Outcome
 from ra_guard.experiments.monitor import findings
+from ra_guard.experiments.monitor.looks import compares
 from ra_guard.experiments.monitor.outcomes import Assessment, Decision, Found, Look
 
 Findings = Mapping[Finding, Found]
@@ -19,6 +20,8 @@ def decide(definition: Definition, looks: Sequence[Look], assessment: Assessment
     sight = findings.latest(definition, looks)
     sound = findings.sample_ratio(definition, assessment), findings.crossover(definition, assessment)
     unsound = "; ".join(found.why for found in sound if not found.holds)
+    if not compares(definition):
+        unsound = f"mode {definition.mode} serves both arms alike"
     found = (
         *sound,
         findings.guardrails_healthy(definition, assessment),

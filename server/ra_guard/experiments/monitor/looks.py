@@ -12,7 +12,7 @@ from typing import Final
 
 from ra_guard.evidence.contrast import Contrast
 from ra_guard.experiments.definition import Definition
-from ra_guard.experiments.definition.vocabulary import Spending
+from ra_guard.experiments.definition.vocabulary import Mode, Spending
 from ra_guard.experiments.monitor.outcomes import Look
 from ra_guard.experiments.monitor.primary import alpha_of, in_points
 from ra_guard.stats.effects import difference
@@ -29,13 +29,18 @@ def due(definition: Definition, launched_at_unix_s: int, taken: Sequence[Look], 
     """The day of the look to take now; None where none is due.
 
     Looks that were missed are not made up for: the latest day that is due stands for them. After the last look there
-    is none.
+    is none, and none where nothing is compared.
     """
-    if any(_spends_the_rest(look) for look in taken):
+    if not compares(definition) or any(_spends_the_rest(look) for look in taken):
         return None
     latest = max((look.day for look in taken), default=0)
     days = (day for day in planned_days(definition) if day > latest and launched_at_unix_s + day * DAY_S <= now_unix_s)
     return max(days, default=None)
+
+
+def compares(definition: Definition) -> bool:
+    """Whether the arms are served different orders; in every other mode their nDCG says nothing of treatment."""
+    return definition.mode is Mode.AB
 
 
 def planned_days(definition: Definition) -> tuple[int, ...]:
