@@ -158,7 +158,7 @@ def _ndcg(definition: Definition, generator: np.random.Generator, users: int, ef
 
 
 def _arm(ndcg: Floats) -> ArmStatistics:
-    return ArmStatistics(ndcg.size, ndcg.size, 0, _NO_CALLS, 1.0, {Quantity.NDCG: Moments.of(ndcg)})
+    return ArmStatistics(ndcg.size, ndcg.size, 0, _NO_CALLS, 1.0, 1.0, {Quantity.NDCG: Moments.of(ndcg)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

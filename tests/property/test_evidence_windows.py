@@ -65,6 +65,23 @@ def assert_is_all_of(contrast: Contrast, rows: Sequence[Row]) -> None:
         assert_arm(found, [row for row in rows if row.arm == arm])
 
 
+def error_design_effect(calls: Sequence[Call]) -> float:
+    """From plain sums of each user."""
+    errors, made = Counter[int](), Counter[int]()
+    for call in calls:
+        made[call.user] += call.weight
+        errors[call.user] += call.weight * call.error
+    users = [user for user, number in made.items() if number]
+    hits, requests_made = (np.array([each[user] for user in users], dtype=np.float64) for each in (errors, made))
+    if not users:
+        return 1.0
+    if len(users) < 2 or min(hits.sum(), (requests_made - hits).sum()) < 2:
+        return float((requests_made**2).sum() / requests_made.sum())
+    rate = ratio_of(Moments.of(hits, requests_made))
+    assert isinstance(rate, ArmEstimate)
+    return float(max(1.0, rate.squared_error * requests_made.sum() / (rate.value * (1 - rate.value))))
+
+
 def assert_arm(found: ArmStatistics, rows: Sequence[Row]) -> None:
     """Against sums over plain rows, user by user."""
     calls, changes = added(rows)
@@ -74,6 +91,7 @@ def assert_arm(found: ArmStatistics, rows: Sequence[Row]) -> None:
     users = {user for user, number in by_user.items() if number}
     assert (found.users, found.calls) == (len(users), sum(by_user.values()))
     assert found.errors == sum(call.weight for call in calls if call.error)
+    assert found.error_design_effect == pytest.approx(error_design_effect(calls))
     times: Counter[int] = Counter()
     for call in calls:
         times[int(bucket_of(np.array([call.ms * 1_000], dtype=np.uint32))[0])] += call.weight
@@ -237,3 +255,62 @@ def test_where_no_edge_splits_the_calls_each_user_counts_as_one_call() -> None:
     assert window.contrast().control.latency_design_effect == 10
     assert window.contrast().treatment.latency_design_effect == 1
     assert math.isclose(window.contrast().control.calls, 200)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40), st.floats(0.05, 2.0))
+def test_the_design_effect_of_errors_is_that_of_their_share_whatever_the_cut(
+    seed: int, users: int, alike: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    calls = [
+        Call(1, CONTROL, user, error=bool(error))
+        for user, rate in enumerate(rng.beta(alike, 4 * alike, users))
+        for error in rng.random(rng.integers(1, 30)) < rate
+    ]
+    once = Window(0)
+    once.add(batch(calls))
+    wanted = once.contrast().control.error_design_effect
+    assert wanted == pytest.approx(error_design_effect(calls))
+    cut, shuffled = Window(0), [calls[place] for place in rng.permutation(len(calls))]
+    for piece in np.array_split(np.arange(len(calls)), 5):
+        cut.add(batch([shuffled[place] for place in piece]))
+        cut.contrast()
+    assert cut.contrast().control.error_design_effect == wanted
+
+
+@pytest.mark.parametrize(
+    ("erring", "wanted"),
+    [
+        ({}, 10),  # no error: each user's calls count as one
+        ({(3, 0)}, 10),  # one error falls together with no other
+        ({(3, 0), (5, 0)}, 1),
+        ({(3, call) for call in range(10)}, 10),  # those of one user, all of them
+        ({(user, call) for user in range(20) for call in range(10)}, 10),
+        ({(user, call) for user in range(20) for call in range(10)} - {(3, 0)}, 10),
+    ],
+)
+def test_where_errors_do_not_show_whether_they_fall_together_each_user_counts_as_one_call(
+    erring: set[tuple[int, int]], wanted: float
+) -> None:
+    window = Window(0)
+    window.add(
+        batch([Call(1, CONTROL, user, error=(user, call) in erring) for user in range(20) for call in range(10)])
+    )
+    assert window.contrast().control.error_design_effect == pytest.approx(wanted, rel=0.06)
+    assert window.contrast().treatment.error_design_effect == 1
+
+
+def test_the_errors_of_one_user_count_as_one_call() -> None:
+    window = Window(0)
+    window.add(batch([Call(1, CONTROL, 0, error=call < 5) for call in range(10)]))
+    assert window.contrast().control.error_design_effect == 10
+
+
+def test_errors_of_a_user_below_zero_are_broken() -> None:
+    window = Window(0)
+    window.add(batch([Call(1, CONTROL, 0), Call(1, CONTROL, 0), Call(1, CONTROL, 1, error=True)]))
+    window.add(batch([Call(1, CONTROL, 0, error=True, weight=-1)]))
+    assert window.contrast().control.errors == 0
+    assert window.contrast().control.has_broken_calls
+    window.add(batch([Call(1, CONTROL, 0, error=True)]))
+    assert not window.contrast().control.has_broken_calls

@@ -20,4 +20,4 @@ def contrast(control: Values, treatment: Values) -> Contrast:
 
 
 def of_moments(ndcg: Moments) -> ArmStatistics:
-    return ArmStatistics(ndcg.n, ndcg.n, 0, NO_CALLS, 1.0, {Quantity.NDCG: ndcg})
+    return ArmStatistics(ndcg.n, ndcg.n, 0, NO_CALLS, 1.0, 1.0, {Quantity.NDCG: ndcg})

@@ -121,6 +121,7 @@ class Played:
             errors=int(self.error[mine].sum()),
             latency=np.bincount(self.bucket[mine], minlength=BUCKETS),
             latency_design_effect=1.2,
+            error_design_effect=1.1,
             means={
                 Quantity.NDCG: Moments.of(self.ndcg[users]),
                 Quantity.CLICK_THROUGH: Moments.of(self.clicks[users]),

@@ -90,9 +90,10 @@ def test_the_last_look_is_at_the_end_or_when_all_information_has_come(day: int, 
         contrast([0.5, 0.7], [0.1]),
         contrast([0.5] * 9, [0.6] * 9),
         replace(contrast([0.5, 0.6], [0.1, 0.3]), control=replace(arm([0.5, 0.6]), broken=frozenset({Quantity.NDCG}))),
-        Contrast(ArmStatistics(0, 0, 0, np.zeros(1, np.int64), 1.0, {}), arm([0.1, 0.2])),
+        Contrast(ArmStatistics(0, 0, 0, np.zeros(1, np.int64), 1.0, 1.0, {}), arm([0.1, 0.2])),
         Contrast(
-            arm([0.1, 0.2]), ArmStatistics(3, 3, 0, np.zeros(1, np.int64), 1.0, {Quantity.RATING: Moments.of([3.0])})
+            arm([0.1, 0.2]),
+            ArmStatistics(3, 3, 0, np.zeros(1, np.int64), 1.0, 1.0, {Quantity.RATING: Moments.of([3.0])}),
         ),
     ],
 )

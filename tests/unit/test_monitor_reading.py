@@ -150,6 +150,21 @@ def test_times_that_were_not_recorded_are_no_times() -> None:
     assert read(asked, contrast(unknown), BESIDE).value is None
 
 
+@pytest.mark.parametrize("scale", [Scale.PERCENT, Scale.ADDED_PERCENTAGE_POINTS])
+def test_errors_of_few_users_prove_less_and_are_the_same_value(scale: Scale) -> None:
+    # The minimum count is of calls, whatever they are worth.
+    asked = requirement(Metric.ERROR_RATE, scale, 0.5, Evidence.PROVEN, least=4 * USERS)
+    # Four calls a user: 24 errors are all calls of six users.
+    together = even(treatment_errors=24)
+    assert together.treatment.error_design_effect > 3.9
+    treatment = replace(together.treatment, error_design_effect=1.0)
+    alike, apart = read(asked, together, BESIDE), read(asked, replace(together, treatment=treatment), BESIDE)
+    assert alike.value == apart.value == 2.0
+    assert alike.interval is not None
+    assert apart.interval is not None
+    assert alike.interval.low < apart.interval.low
+
+
 @pytest.mark.parametrize(("metric", "scale"), BY_ARM)
 def test_the_minimum_count_holds_for_each_arm_that_is_looked_at(metric: Metric, scale: Scale) -> None:
     few = 4 * USERS if MEASURES[metric].counted is Counted.REQUESTS else USERS

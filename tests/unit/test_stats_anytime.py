@@ -199,6 +199,19 @@ def test_rates_at_the_ends_have_intervals_and_no_trials_have_none() -> None:
             Trials(events, trials)
     with pytest.raises(OutOfRange):
         proportions.difference(Trials(1, 5), Trials(1, 5), trials_opt=5, null=1)
+    with pytest.raises(OutOfRange):
+        Trials(1, 5, design_effect=0.5)
+
+
+def test_a_design_effect_counts_trials_for_less() -> None:
+    plain, clustered = (Trials(10, 400), Trials(25, 500)), (Trials(40, 1_600, 4.0), Trials(75, 1_500, 3.0))
+    assert rate_interval(clustered[0], trials_opt=300) == rate_interval(plain[0], trials_opt=300)
+    wanted = shown(proportions.difference(*plain, trials_opt=300))
+    assert shown(proportions.difference(*clustered, trials_opt=300)) == wanted
+    # Fractions of events and less than one trial are no different.
+    alone = rate_interval(Trials(2, 150, 200.0), trials_opt=300)
+    assert isinstance(alone, Interval)
+    assert (alone.low, alone.high) == (0, 1)
 
 
 # Quantiles

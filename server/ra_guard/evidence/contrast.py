@@ -25,6 +25,8 @@ class ArmStatistics:
     """Calls by `latency.bucket_of` the time to answer; ``(BUCKETS,)``."""
     latency_design_effect: float
     """By how much clustering by user widens the share of calls above P95; 1 or more."""
+    error_design_effect: float
+    """The same of the share of calls that are errors; 1 or more."""
     means: Mapping[Quantity, Moments]
     """One column, over the users that have a value: the mean over the user's requests, in the quantity's unit."""
     broken: frozenset[Quantity] = frozenset()

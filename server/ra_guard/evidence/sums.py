@@ -5,7 +5,8 @@ costs what it is, and what the sums come to costs nothing. Values are rounded to
 whole numbers: no order and no cut of the batches changes a bit, and a constant has a spread of exactly zero.
 
 A row is the place of one user in one arm, ``2 * user + arm - 1``; it has `WIDTH` cells, one for each quantity and the
-last for calls. Memory is 0.25 KB a row, so 0.5 KB for each user number, whether the user was seen here or not.
+last for calls, whose total is their errors. Memory is 0.25 KB a row, so 0.5 KB for each user number, whether the user
+was seen here or not.
 """
 
 from collections.abc import Iterator, Mapping
@@ -142,6 +143,8 @@ class Sums:
         self._squares = [0] * (2 * WIDTH)
         self._broken = [0] * (2 * WIDTH)
         self._calls = CallSums()
+        # By arm, over users: the squares of their errors, and their products with all calls.
+        self._error_squares, self._error_products = [0, 0], [0, 0]
         # By arm and step edge, over users: calls at or below it, their squares, and their products with all calls.
         self._clusters: Whole = np.zeros((2, 3, _STEPS), dtype=np.int64)
 
@@ -151,14 +154,17 @@ class Sums:
             return
         self._grow(rows)
         self._calls.add(rows.calls)
-        self._add_times(rows.calls)
-        called = rows.calls[1] * WIDTH + _CALLS
-        cells = np.concatenate([rows.changes[1], called])
+        users = _distinct(rows.calls[1])
+        self._add_times(rows.calls, users)
+        called = users * WIDTH + _CALLS
         # A first call brings a user among those whose complaints and discoveries count, if only as none.
-        touched = _distinct(np.concatenate([cells, *(called - _CALLS + each for each in PER_USER)]))
-        before = self._values(touched)
-        np.add.at(self._count, cells, np.concatenate([rows.changes[2], rows.calls[4]]))
-        np.add.at(self._total, rows.changes[1], rows.changes[3])
+        touched = _distinct(np.concatenate([rows.changes[1], called, *(called - _CALLS + each for each in PER_USER)]))
+        before, calls_before, errors_before = self._values(touched), self._count[called], self._total[called]
+        _, row, _, error, weight = rows.calls
+        cells = np.concatenate([rows.changes[1], row * WIDTH + _CALLS])
+        np.add.at(self._count, cells, np.concatenate([rows.changes[2], weight]))
+        np.add.at(self._total, cells, np.concatenate([rows.changes[3], error * weight]))
+        self._add_errors(called, calls_before, errors_before)
         after = self._values(touched)
         # Most cells are as they were: a user without a complaint still has none.
         changed = (before != after).any(axis=0)
@@ -185,7 +191,8 @@ class Sums:
             calls=calls.calls,
             errors=calls.errors,
             latency=calls.latency,
-            latency_design_effect=1.0 if is_broken else self._design_effect(arm, users),
+            latency_design_effect=1.0 if is_broken else self._latency_design_effect(arm, users),
+            error_design_effect=1.0 if is_broken else self._error_design_effect(arm, users, calls),
             means=Means(
                 {
                     quantity: (self._users[at + quantity], self._sum[at + quantity], self._squares[at + quantity])
@@ -222,11 +229,20 @@ class Sums:
         scaled = np.rint(value * (has * (_SCALE / UNIT)))
         return np.stack([has, np.where(kind == _CALLS, own * has, scaled), broken], dtype=np.int64, casting="unsafe")
 
-    def _add_times(self, calls: Whole) -> None:
+    def _add_errors(self, called: Whole, calls_before: Whole, errors_before: Whole) -> None:
+        """What the errors of users come to, by the cells of their calls before the batch and now."""
+        errors = self._total[called]
+        # Most users have none, neither before nor now.
+        for each in np.flatnonzero(errors | errors_before).tolist():
+            cell, had, has = int(called[each]), int(errors_before[each]), int(errors[each])
+            arm = cell // WIDTH & 1
+            self._error_squares[arm] += has * has - had * had
+            self._error_products[arm] += has * int(self._count[cell]) - had * int(calls_before[each])
+
+    def _add_times(self, calls: Whole, users: Whole) -> None:
         """Keep the calls of each user by step, and what they come to over users."""
         _, row, bucket, _, weight = calls
         step = np.clip(bucket // _STEP_BUCKETS - _FIRST_STEP, 0, _STEPS - 1)
-        users = _distinct(row)
         before = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
         np.add.at(self._steps, (row, step), (weight * (bucket > 0)).astype(np.int32))
         after = np.cumsum(self._steps[users], axis=1, dtype=np.int64)
@@ -241,7 +257,7 @@ class Sums:
         in_treatment = users & 1
         self._clusters += (np.stack([1 - in_treatment, in_treatment]) @ grown).reshape(2, 3, _STEPS)
 
-    def _design_effect(self, arm: int, users: int) -> float:
+    def _latency_design_effect(self, arm: int, users: int) -> float:
         """By how much users widen the share of calls at or below P95, from the edge whose share is nearest to it.
 
         The variance of that share as `effects.ratio_of` has it, over that of independent calls, and at least 1. Where
@@ -258,6 +274,22 @@ class Sums:
             return max(1.0, calls_squared / calls)
         residual = squares[edge] - 2 * share * products[edge] + share**2 * calls_squared
         return float(max(1.0, residual * users / (users - 1) / (calls * share * (1 - share))))
+
+    def _error_design_effect(self, arm: int, users: int, of: ArmCalls) -> float:
+        """By how much users widen the share of calls that are errors, the same way: as `effects.ratio_of` has it.
+
+        Under two users, two errors or two calls without one, nothing shows whether errors fall together: then the most
+        that it can be where each user's calls are all alike, so that no errors among many calls of few users are no
+        proof of a low rate.
+        """
+        calls, errors = of.calls, of.errors
+        calls_squared = self._squares[arm * WIDTH + _CALLS]
+        if users < 2 or min(errors, calls - errors) < 2:
+            return max(1.0, calls_squared / calls) if calls else 1.0
+        squares, products = self._error_squares[arm], self._error_products[arm]
+        # calls**2 times the sum of (errors - share * calls)**2 over users, in whole numbers, so that nothing cancels.
+        residual = calls**2 * squares - 2 * calls * errors * products + errors**2 * calls_squared
+        return float(max(1.0, users * residual / ((users - 1) * calls * errors * (calls - errors))))
 
 
 def _distinct(numbers: Whole) -> Whole:

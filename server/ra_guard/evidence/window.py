@@ -160,6 +160,10 @@ class _RecentArm(ArmStatistics):
         return self._by_users.latency_design_effect
 
     @cached_property
+    def error_design_effect(self) -> float:
+        return self._by_users.error_design_effect
+
+    @cached_property
     def means(self) -> Mapping[Quantity, Moments]:
         return self._by_users.means
 

@@ -14,7 +14,7 @@ from ra_guard.experiments.definition.analysis import Indicator
 from ra_guard.experiments.definition.measures import MEASURES, Metric, Scale
 from ra_guard.experiments.monitor.outcomes import Reading
 from ra_guard.experiments.monitor.primary import alpha_of, primary_effect
-from ra_guard.experiments.monitor.reading import MEANS, P95, Times
+from ra_guard.experiments.monitor.reading import MEANS, P95, Times, errors_among_calls
 from ra_guard.reports.content import Content
 from ra_guard.reports.words import insufficient
 from ra_guard.stats import anytime, proportions, quantile_tests
@@ -75,7 +75,7 @@ def _mean(plan: Definition, epoch: Contrast, metric: Metric) -> Reading:
 
 def _errors(plan: Definition, epoch: Contrast) -> Reading:
     arms = epoch.control, epoch.treatment
-    control, treatment = (proportions.Trials(arm.errors, arm.calls) for arm in arms)
+    control, treatment = map(errors_among_calls, arms)
     opt = plan.sample.users_per_arm
     effect = proportions.difference(control, treatment, trials_opt=opt, alpha=alpha_of(plan))
     levels = [_PERCENT * arm.errors / arm.calls if arm.calls else None for arm in arms]

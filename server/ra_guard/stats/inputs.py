@@ -35,6 +35,15 @@ def probability(name: str, value: float) -> float:
     return float(value)
 
 
+def widening(design_effect: float) -> float:
+    """By how much clustering multiplies a variance: 1 or more."""
+    if finite("design_effect", design_effect) < 1:
+        raise OutOfRange(
+            found=f"design_effect = {design_effect}", wanted="1 or more", cure="pass 1 where clustering does not widen"
+        )
+    return design_effect
+
+
 def count(name: str, value: int) -> int:
     """A whole number that is not negative."""
     if finite(name, value) < 0 or int(value) != value:

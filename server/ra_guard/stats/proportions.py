@@ -1,8 +1,9 @@
 """Rates of yes-or-no events, such as errors, looked at as often as one likes, at any number of events.
 
 Beta-binomial mixtures: exact for independent trials with the same chance, with no limit theorem, so that 2 errors in
-100 requests are read as what they are. Trials of one user are not independent: count users with an event among users,
-or use `effects.ratio_of` with `anytime`.
+100 requests are read as what they are. Trials of one user are not independent. Either count users with an event among
+users, which keeps the guarantee, or pass the arms' design effects, which divide events and trials and are asymptotic:
+the variance of the rate with users as clusters (`effects.ratio_of`) over that of independent trials.
 
 Reference: Howard et al. (the reference of `mixtures`). Two arms multiply: under any pair of chances the product of
 their processes is one too, and what is not refuted of the pairs gives what is not refuted of their difference.
@@ -20,7 +21,7 @@ from typing import Final
 from scipy import optimize
 
 from ra_guard.stats.errors import OutOfRange
-from ra_guard.stats.inputs import count, finite, probability
+from ra_guard.stats.inputs import count, finite, probability, widening
 from ra_guard.stats.mixtures import best_rho
 from ra_guard.stats.outcome import Alternative, Effect, Insufficient, Interval, Lack
 
@@ -31,10 +32,14 @@ _LEAST_STRENGTH: Final = 1e-3
 
 @dataclass(frozen=True)
 class Trials:
-    """``events`` among ``trials``, both whole numbers. Raises OutOfRange, NotFinite."""
+    """``events`` among ``trials``, both whole numbers, and by how much they count less than independent ones.
+
+    Raises OutOfRange, also for a design effect below 1; NotFinite.
+    """
 
     events: int
     trials: int
+    design_effect: float = 1.0
 
     def __post_init__(self) -> None:
         if count("events", self.events) > count("trials", self.trials):
@@ -43,14 +48,16 @@ class Trials:
                 wanted="no more events than trials",
                 cure="count both over the same requests",
             )
+        widening(self.design_effect)
 
 
 def rate_interval(seen: Trials, *, trials_opt: float, alpha: float = 0.05) -> Interval | Insufficient:
     """The chance of an event, with an interval that holds at all numbers of trials together.
 
-    Guarantee: with probability 1 - alpha the chance lies in the intervals of all looks; exact. ``trials_opt`` is the
-    number of trials at which it should be tightest; choose it before the data. Insufficient without a trial. Raises
-    OutOfRange, NotFinite.
+    Guarantee: with probability 1 - alpha the chance lies in the intervals of all looks; exact for independent trials,
+    asymptotic with a design effect. ``trials_opt`` is the number of independent trials at which it should be tightest;
+    choose it before the data, so do not divide it by a design effect, which is of the data. Insufficient without a
+    trial. Raises OutOfRange, NotFinite.
     """
     threshold = -math.log(probability("alpha", alpha))
     strength = _strength(trials_opt, alpha)
@@ -79,11 +86,12 @@ def difference(
 
     Null hypothesis: the difference is ``null`` (at most it for GREATER, at least it for LESS): a margin is a null away
     from 0. Guarantee: exact size alpha and coverage 1 - alpha over all looks together, whatever the numbers and
-    however the arms' trials are interleaved. The p-value is 1 / e. The evidence against a difference is that against
-    the least refuted pair of chances with this difference; it is two-sided, so a one-sided alternative costs nothing
-    and gains nothing. ``trials_opt`` is the number of trials in each arm at which the interval should be tightest;
-    choose it before the data. Reference: the module's. Insufficient without a trial in an arm. Raises OutOfRange for a
-    null outside (-1, 1), NotFinite.
+    however the arms' trials are interleaved, for independent trials; asymptotic with a design effect. The p-value is
+    1 / e. The evidence against a difference is that against the least refuted pair of chances with this difference; it
+    is two-sided, so a one-sided alternative costs nothing and gains nothing. ``trials_opt`` is the number of
+    independent trials in each arm at which the interval should be tightest; choose it before the data, as in
+    `rate_interval`. Reference: the module's. Insufficient without a trial in an arm. Raises OutOfRange for a null
+    outside (-1, 1), NotFinite.
     """
     threshold = -math.log(probability("alpha", alpha))
     strength = _strength(trials_opt, alpha)
@@ -125,7 +133,8 @@ def _log_mixture(seen: Trials, p: float, strength: float) -> float:
     """`mixtures.log_beta_binomial_mixture` for one chance, with the library's scalar functions: it is called often."""
     inside = min(max(p, _EDGE), 1 - _EDGE)
     a, b = inside * strength, (1 - inside) * strength
-    others = seen.trials - seen.events
-    mixture = lgamma(a + seen.events) - lgamma(a) + lgamma(b + others) - lgamma(b)
-    mixture -= lgamma(strength + seen.trials) - lgamma(strength)
-    return mixture - seen.events * math.log(inside) - others * math.log1p(-inside)
+    events, trials = seen.events / seen.design_effect, seen.trials / seen.design_effect
+    others = trials - events
+    mixture = lgamma(a + events) - lgamma(a) + lgamma(b + others) - lgamma(b)
+    mixture -= lgamma(strength + trials) - lgamma(strength)
+    return mixture - events * math.log(inside) - others * math.log1p(-inside)

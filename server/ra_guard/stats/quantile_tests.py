@@ -20,7 +20,18 @@ import numpy.typing as npt
 from scipy import optimize
 
 from ra_guard.stats.errors import OutOfOrder, OutOfRange
-from ra_guard.stats.inputs import Floats, Labels, Values, finite, labels, positive, probability, same_length, vector
+from ra_guard.stats.inputs import (
+    Floats,
+    Labels,
+    Values,
+    finite,
+    labels,
+    positive,
+    probability,
+    same_length,
+    vector,
+    widening,
+)
 from ra_guard.stats.mixtures import (
     beta_spread,
     log_beta_binomial_mixture,
@@ -61,7 +72,7 @@ def sample(values: Values, *, design_effect: float = 1.0) -> Sample:
     Raises NotFinite, WrongShape, OutOfRange for a design effect below 1.
     """
     ascending = np.sort(vector("values", values))
-    return Sample(ascending, np.arange(ascending.size + 1), _widening(design_effect))
+    return Sample(ascending, np.arange(ascending.size + 1), widening(design_effect))
 
 
 def sample_of_histogram(values: Values, counts: Labels, *, design_effect: float = 1.0) -> Sample:
@@ -79,7 +90,7 @@ def sample_of_histogram(values: Values, counts: Labels, *, design_effect: float 
     if (often < 0).any():
         raise OutOfRange(found=f"a count of {often.min()}", wanted="0 or more", cure="count again")
     seen = often > 0
-    return Sample(distinct[seen], np.append(0, np.cumsum(often[seen])), _widening(design_effect))
+    return Sample(distinct[seen], np.append(0, np.cumsum(often[seen])), widening(design_effect))
 
 
 def first_of_user(users: Labels) -> Counts:
@@ -229,11 +240,3 @@ def _sample_quantile(arm: Sample, quantile: float) -> float:
     """The inverse of the empirical distribution."""
     rank = max(1, math.ceil(quantile * arm.requests))
     return float(arm.values[np.searchsorted(arm.cumulative[1:], rank)])
-
-
-def _widening(design_effect: float) -> float:
-    if finite("design_effect", design_effect) < 1:
-        raise OutOfRange(
-            found=f"design_effect = {design_effect}", wanted="1 or more", cure="pass 1 where clustering does not widen"
-        )
-    return design_effect

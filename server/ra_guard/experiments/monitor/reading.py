@@ -2,7 +2,8 @@
 
 Intervals are anytime-valid, at the confidence of the primary metric, one-sided, and made only where they can change
 the answer. What they are tightest at is fixed before the data: means of users at the planned users of both arms
-(``sample.users``), rates and percentiles at the bound's own minimum count, from which on it is judged.
+(``sample.users``), rates and percentiles at the bound's own minimum count, from which on it is judged. Calls of one
+user are alike: an interval takes them for as many independent ones as they are worth; minimum counts are of calls.
 
 There is no value, rather than a number, below the minimum count in an arm that is looked at; where both arms are
 constant, so that nothing says how far chance could have moved them; and of evidence that cannot be true.
@@ -165,18 +166,23 @@ def _errors(question: Question, contrast: Contrast, beside: Beside) -> Reading:
     alternative = question.needs(value)
     if alternative is None:
         return seen.reading(value)
-    trials = proportions.Trials(treatment.errors, treatment.calls)
     most = max(question.min_count, 1)
     if is_level:
-        return seen.reading(value, proportions.rate_interval(trials, trials_opt=most, alpha=beside.alpha), PERCENT)
+        interval = proportions.rate_interval(errors_among_calls(treatment), trials_opt=most, alpha=beside.alpha)
+        return seen.reading(value, interval, PERCENT)
     effect = proportions.difference(
-        proportions.Trials(control.errors, control.calls),
-        trials,
+        errors_among_calls(control),
+        errors_among_calls(treatment),
         trials_opt=most,
         alpha=beside.alpha,
         alternative=alternative,
     )
     return seen.reading(value, effect, PERCENT)
+
+
+def errors_among_calls(arm: ArmStatistics) -> proportions.Trials:
+    """For a test of rates."""
+    return proportions.Trials(arm.errors, arm.calls, design_effect=arm.error_design_effect)
 
 
 def _error_percent(arm: ArmStatistics) -> float | None:
