@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ra_guard.evidence.contrast import ArmStatistics, Contrast
 from ra_guard.evidence.latency import bucket_of, upper_ms
 from ra_guard.evidence.tally import CONTROL, PER_USER, TREATMENT, UNIT, Quantity
-from ra_guard.evidence.window import MinuteWentBack, Recent, Window
+from ra_guard.evidence.window import MinuteWentBack, PartWindow, Recent, Window
 from ra_guard.stats.effects import ArmEstimate, ratio_of
 from ra_guard.stats.moments import Moments
 
@@ -126,6 +126,41 @@ def test_a_window_is_what_all_of_its_rows_come_to(history: tuple[list[Row], list
         window.add(batch(*added(piece)))
         window.contrast()  # sums are kept up to date, not only made once
     assert_is_all_of(window.contrast(), [row for row in rows if row.minute >= since])
+
+
+@given(histories(), st.integers(0, MINUTES), st.permutations(range(300)))
+def test_a_window_of_a_part_is_a_window_to_the_bit(
+    history: tuple[list[Row], list[list[Row]]], since: int, numbers: list[int]
+) -> None:
+    _, cut = history
+    plain, part = Window(since), PartWindow(since)
+    for piece in cut:
+        renamed = batch(*added([row._replace(user=numbers[row.user]) for row in piece]))
+        for window in (plain, part):
+            window.add(renamed)
+        for wanted, found in zip(arms_of(plain.contrast()), arms_of(part.contrast()), strict=True):
+            assert found == wanted
+
+
+def arms_of(contrast: Contrast) -> list[dict[str, object]]:
+    """All that the arms say, as what can be compared."""
+    return [
+        {**vars(arm), "latency": arm.latency.tolist(), "means": dict(arm.means)}
+        for arm in (contrast.control, contrast.treatment)
+    ]
+
+
+def test_minutes_and_parts_of_the_traffic_cost_their_own_users() -> None:
+    part, recent = PartWindow(0), Recent(5)
+    # A thousand users among ten million, for each of which a window of everything would have a place.
+    calls = batch([Call(1, CONTROL + user % 2, 10_000 * user) for user in range(1_000)])
+    tracemalloc.start()
+    for window in (part, recent):
+        window.add(calls)
+    assert part.contrast().control.users == recent.contrast(1).control.users == 500
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10_000_000
 
 
 @given(histories(), st.integers(1, MINUTES), st.lists(st.integers(0, MINUTES + 5), min_size=1, max_size=6))

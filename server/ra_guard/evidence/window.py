@@ -12,7 +12,7 @@ import numpy as np
 
 from ra_guard.errors import Code, RaGuardError
 from ra_guard.evidence.contrast import ArmStatistics, Contrast
-from ra_guard.evidence.sums import ArmCalls, CallSums, Rows, Sums, Whole
+from ra_guard.evidence.sums import ArmCalls, CallSums, Places, Rows, Sums, Whole
 from ra_guard.evidence.tally import Batch, Quantity
 from ra_guard.stats.moments import Moments
 
@@ -60,9 +60,23 @@ class Window:
 
     def _settle(self) -> None:
         if self._waiting:
-            self._sums.add(Rows.joined(*self._waiting))
+            self._sums.add(self._placed(Rows.joined(*self._waiting)))
             self._waiting.clear()
             self._rows_waiting = 0
+
+    def _placed(self, rows: Rows) -> Rows:
+        return rows
+
+
+class PartWindow(Window):
+    """The same of a part of the traffic, such as a gallery domain: it costs its own users, whatever their numbers."""
+
+    def __init__(self, since: int) -> None:
+        super().__init__(since)
+        self._places = Places()
+
+    def _placed(self, rows: Rows) -> Rows:
+        return self._places.placed(rows)
 
 
 class Recent:
@@ -132,7 +146,8 @@ class _Held:
     def arms(self) -> tuple[ArmStatistics, ArmStatistics]:
         """Control and treatment."""
         sums = Sums()
-        sums.add(self._rows)
+        # Few of all users: those of some minutes.
+        sums.add(Places().placed(self._rows))
         contrast = sums.contrast()
         return contrast.control, contrast.treatment
 

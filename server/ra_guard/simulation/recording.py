@@ -2,7 +2,7 @@
 
 from ra_guard.evidence.contrast import Contrast, Evidence
 from ra_guard.evidence.tally import Batch, of_domain
-from ra_guard.evidence.window import Window
+from ra_guard.evidence.window import PartWindow
 from ra_guard.experiments.allocation import percent
 from ra_guard.experiments.model import Experiment
 from ra_guard.experiments.monitor.outcomes import Assessment, Look
@@ -17,7 +17,7 @@ class Recording:
     def __init__(self, script: Script) -> None:
         since = round(LAUNCH.timestamp()) // 60
         self._history = History(script.definition)
-        self._domains = {domain.name: Window(since) for domain in script.scenario.domains}
+        self._domains = {domain.name: PartWindow(since) for domain in script.scenario.domains}
 
     def batch(self, batch: Batch) -> None:
         self._history.add(batch)

@@ -11,7 +11,7 @@ from typing import Final
 
 from ra_guard.evidence.contrast import Contrast, Evidence, Exposure, Vitals
 from ra_guard.evidence.tally import Batch, joined, nothing, of_domain, split
-from ra_guard.evidence.window import Window
+from ra_guard.evidence.window import PartWindow
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.measures import Alarm
 from ra_guard.experiments.model import Experiment
@@ -52,7 +52,7 @@ class Epoch:
         self._history = History(experiment.definition)
         self._ramp = Ramped(self.began_at, 0)
         self._waiting: Batch = nothing()
-        self._domains: dict[int, Window] = {}
+        self._domains: dict[int, PartWindow] = {}
 
     @property
     def as_of(self) -> int:
@@ -73,7 +73,7 @@ class Epoch:
         """Takes new evidence up to a minute; the ticks of the minutes that were played one by one, oldest first."""
         self._redefine(seen.experiment)
         for domain in map(int, {*batch.calls.domain.tolist(), *batch.changes.domain.tolist()}):
-            self._domains.setdefault(domain, Window(self._since)).add(of_domain(batch, domain))
+            self._domains.setdefault(domain, PartWindow(self._since)).add(of_domain(batch, domain))
         self._waiting = joined([self._waiting, batch])
         ticks = []
         for minute in self._minutes(until):
