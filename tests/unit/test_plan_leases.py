@@ -72,7 +72,7 @@ def test_answers_on_their_way_survive_no_revocation(engine: _core.Engine) -> Non
 
 def test_modes_beyond_those_known_are_refused() -> None:
     unknown = plan_pb2.Plan(revision=1, experiment_key="test", lease_s=60, default_weights=rerank_pb2.Weights())
-    mode_4 = bytes([10 << 3, 4])
+    mode_5 = bytes([10 << 3, 5])
     with pytest.raises(_core.PlanError) as refused:
-        _core.seal_plan(unknown.SerializeToString() + mode_4)
+        _core.seal_plan(unknown.SerializeToString() + mode_5)
     assert refused.value.variant == "Mode"
