@@ -68,7 +68,7 @@ def test_slack_gets_the_message_at_the_tokens_of_the_address(monkeypatch: pytest
     ((path, payload),) = slack.requests
     assert path == f"/services/{'/'.join(TOKENS)}"
     (attachment,) = payload["attachments"]
-    assert attachment["title"] == "[CRITICAL] ra_guard_enhancement: error rate in treatment above 2 %"
+    assert attachment["title"] == "[CRITICAL] ra_guard_enhancement: error rate in treatment above 2 % for 5 minutes"
     for words in ("*Found:* 3.20 %", "treatment 2.40 % from 1,188 requests", "*Alert:* error_rate-critical", "level 2"):
         assert words in attachment["text"]
     assert "<https://dashboards.example/ra>" in attachment["text"]

@@ -27,11 +27,13 @@ size = 20
 
 PLANNED = {"users = 5000\nusers_per_arm = 2500\n": "users = 41750\nusers_per_arm = 20875\n"}
 """The sample of the plan's own simulation."""
+EAGER = {"for_minutes = 5\ncoverage_percent = 80\nmin_requests = 600\n": "for_minutes = 0\nmin_requests = 50\n"}
+"""The alert on errors above 1 %, for a test's traffic: there before a guardrail ends it."""
 
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
-    (tmp_path / "definition.toml").write_text(one_stage(**PLANNED).text, encoding="utf-8")
+    (tmp_path / "definition.toml").write_text(one_stage(**PLANNED, **EAGER).text, encoding="utf-8")
     path = tmp_path / "short.toml"
     path.write_text(SHORT, encoding="utf-8")
     return path
@@ -71,8 +73,25 @@ def test_the_document_says_what_happened(scenario: Path, tmp_path: Path, capsys:
     assert "trigger error_rate" in found["rollback"]["causes"] or "guardrail error_rate" in found["rollback"]["causes"]
     assert 0 < found["rollback"]["detection_minutes"] < 120
     assert found["rollback"]["why"] in {entry["why"] for entry in found["ledger"]}
-    assert any(alert["metric"] == "error_rate" for alert in found["alerts"])
+    alert = next(alert for alert in found["alerts"] if alert["metric"] == "error_rate")
+    assert (alert["severity"], alert["bound"], alert["told"]) == ("high", 1.0, 1)
+    assert alert["told"] <= alert["fired"]
+    assert 60 < alert["first_minute"] < found["rollback"]["minute"]
+    assert not any("minor alert" in note for note in found["reproduction"])
     assert any("cannot be reproduced" in note and "70 points" in note for note in found["reproduction"])
+
+
+def test_a_week_of_the_plan_without_a_fault_is_set_beside_the_plans_only_alert(
+    scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    healthy = tmp_path / "healthy.toml"
+    healthy.write_text(SHORT[: SHORT.index("[[faults]]")], encoding="utf-8")
+    assert simulate("--scenario", healthy, "--out", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    told = sum(alert["told"] for alert in results(tmp_path / "out")["alerts"])
+    said = next(note for note in results(tmp_path / "out")["reproduction"] if "minor alert" in note)
+    assert f"people were told of {told or 'none'}" in said
+    assert "only 1 minor alert" in " ".join(out.split())
 
 
 def test_people_get_tables_and_where_the_files_are(

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from ra_guard.alerts.message import Kind
 from ra_guard.experiments.control_store import StoreGone
-from ra_guard.experiments.definition import template
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.monitor.decision import decide
 from ra_guard.experiments.monitor.outcomes import BY_ITSELF, Assessment
@@ -32,6 +31,11 @@ QUICK_TRIGGER = (
     "bound_percent = 2.0\nover_minutes = 5\nfor_minutes = 0\nmin_requests = 50",
 )
 """The template's error trigger, without the wait of a quarter of an hour."""
+QUICK_ALERT = (
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 5\ncoverage_percent = 80\nmin_requests = 200",
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 0\nmin_requests = 50",
+)
+"""Its critical alert on errors, at the first reading."""
 FEW = (
     "bound_added_percentage_points = 1.0\nmin_requests = 1000",
     "bound_added_percentage_points = 1.0\nmin_requests = 50",
@@ -230,7 +234,7 @@ def test_logs_that_cannot_be_read_are_told_once_and_do_no_other_harm(watched: Wo
 
 
 def test_an_alert_is_told_once_across_a_restart_and_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, template()) as watched:
+    with world(tmp_path, changed(QUICK_ALERT)) as watched:
         watched.ramp(5000)
         watched.answer(range(300), fail=lambda user: user % 10 == 0)
         watched.ship()

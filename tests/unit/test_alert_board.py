@@ -37,7 +37,7 @@ def test_an_alert_is_told_once_while_it_lasts() -> None:
 def test_a_recovery_says_how_long_it_lasted_and_the_value_now() -> None:
     _, told = play("xxxxxxx" + "." * (QUIET_MINUTES + 1))
     assert kinds(told) == [(0, Kind.FIRED), (7 + QUIET_MINUTES, Kind.RECOVERED)]
-    assert "above 2 % after 7 min: now 2.00 %" in told[1][1].summary
+    assert "above 2 % for 5 minutes after 7 min: now 2.00 %" in told[1][1].summary
 
 
 def test_an_alert_that_comes_and_goes_is_told_once_and_recovers_once() -> None:

@@ -27,12 +27,12 @@ EVERY_ROUTE = tuple(Route)
 def test_an_alert_says_what_was_found_what_follows_and_whom_it_reaches() -> None:
     (message,) = BOARD.advance(State(), tick({ERRORS: Found.CROSSED}), START)[1]
     assert message.plain.splitlines() == [
-        "error rate in treatment above 2 %: found 3.20 %.",
+        "error rate in treatment above 2 % for 5 minutes: found 3.20 %.",
         "",
         "Found: 3.20 %",
         (
-            "Alert when: error rate in treatment above 2 % "
-            "(as observed over the last 5 minutes, from 100 requests in treatment)"
+            "Alert when: error rate in treatment above 2 % for 5 minutes "
+            "(as observed over the last 15 minutes, from 200 requests in treatment, with 80 % of the readings)"
         ),
         "Arms: control 0.40 % from 1,204 requests, treatment 2.40 % from 1,188 requests",
         "Since: 2026-03-01 12:00 UTC",

@@ -39,15 +39,15 @@ def test_triggers(plan: Definition) -> None:
     ]
 
 
-def test_alerts_that_fire_at_the_first_reading_name_no_span(plan: Definition) -> None:
+def test_alerts_name_their_span_unless_they_fire_at_the_first_reading(plan: Definition) -> None:
     assert [in_words(alert) for alert in plan.alerts] == [
-        "error rate in treatment above 2 %",
-        "latency P95 above control + 200 ms",
+        "error rate in treatment above 2 % for 5 minutes",
+        "latency P95 above control + 200 ms for 5 minutes",
         "health check failures above 0",
-        "error rate in treatment above 1 %",
-        "latency P95 above control + 100 ms",
+        "error rate in treatment above 1 % for 5 minutes",
+        "latency P95 above control + 100 ms for 5 minutes",
         "nDCG@10 below control for 4 hours",
-        "complaints above control + 20 %",
+        "complaints above control + 20 % for 24 hours",
         "statistical power below 80 %",
     ]
     assert evidence_in_words(plan.alerts[2]) == "as observed over the last minute"

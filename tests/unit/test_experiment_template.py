@@ -102,15 +102,21 @@ def test_rollback(plan: Definition) -> None:
 
 def test_alerts(plan: Definition) -> None:
     assert bounds(plan.alerts, "when", "for_minutes", "severity") == [
-        ("error_rate", 2, "percent", "above", 0, "critical"),
-        ("latency_p95", 200, "added_ms", "above", 0, "critical"),
+        ("error_rate", 2, "percent", "above", 5, "critical"),
+        ("latency_p95", 200, "added_ms", "above", 5, "critical"),
         ("health_check_failures", 0, "count", "above", 0, "critical"),
-        ("error_rate", 1, "percent", "above", 0, "high"),
-        ("latency_p95", 100, "added_ms", "above", 0, "high"),
+        ("error_rate", 1, "percent", "above", 5, "high"),
+        ("latency_p95", 100, "added_ms", "above", 5, "high"),
         ("ndcg_at_10", 0, "points", "below", 240, "high"),
-        ("complaints", 20, "added_percent", "above", 0, "medium"),
+        ("complaints", 20, "added_percent", "above", 1440, "medium"),
         ("statistical_power", 80, "percent", "below", 0, "medium"),
     ]
+    # The window and the count of the trigger and fewer of its minutes: people hear before the rollback.
+    for alert in plan.alerts:
+        for trigger in plan.triggers:
+            if alert.severity == "critical" and alert.metric is trigger.metric:
+                assert (alert.over_minutes, alert.min_count) == (trigger.over_minutes, trigger.min_count)
+                assert alert.for_minutes < trigger.for_minutes
     assert all("slack" in alert.routes for alert in plan.alerts if alert.severity == "critical")
 
 

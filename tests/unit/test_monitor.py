@@ -89,6 +89,9 @@ def test_an_error_rate_fires_after_its_minutes_and_recovers() -> None:
     assert not fired.has_shared_cause
     assert alert(run.minutes(1, errors=(0, 1)), Metric.ERROR_RATE, "critical").is_firing
     tick = run.minutes(15)
+    assert not any(each.is_firing for each in tick.triggers)
+    assert [each.alarm.bound for each in tick.alerts if each.is_firing] == [1.0]  # looks back further
+    tick = run.minutes(45)
     assert not any(each.is_firing for each in (*tick.triggers, *tick.alerts))
 
 
@@ -185,7 +188,7 @@ def test_another_definition_keeps_what_asks_the_same() -> None:
 def test_a_span_that_is_new_starts_now() -> None:
     run = Run()
     run.minutes(16)
-    run.monitor.redefine(definition(("over_minutes = 15", "over_minutes = 60")))
+    run.monitor.redefine(definition(("over_minutes = 15", "over_minutes = 45")))
     assert trigger(run.minutes(2), Metric.ERROR_RATE).crossed is None
     assert trigger(run.minutes(2), Metric.ERROR_RATE).reading.treatment_count == 160
 
@@ -239,9 +242,9 @@ def test_evidence_and_assessment_are_those_of_the_latest_step() -> None:
     assert run.monitor.evidence().epoch is evidence.epoch
     assert run.monitor.assess() == assessment
     assert (evidence.as_of, evidence.exposure) == (run.minute - 1, EXPOSURE)
-    assert sorted(evidence.recent) == [1, 5, 15]
-    assert evidence.recent[5].control.calls == 200
-    assert evidence.recent[5].control.users == 200
+    assert sorted(evidence.recent) == [1, 15, 60]
+    assert evidence.recent[15].control.calls == 600
+    assert evidence.recent[15].control.users == 400
 
 
 def test_the_sample_ratio_and_crossover_come_from_exposure() -> None:

@@ -6,9 +6,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from ra_guard.experiments.definition.words import in_words
 from ra_guard.reports.content import ArmHour, Hour
 from ra_guard.simulation.outcome import looks_of, reproduction
-from ra_guard.simulation.play import Run, Script
+from ra_guard.simulation.play import Run, Script, at_minute
 from ra_guard.simulation.replicate import Quartiles, Share, Summary, detection_minutes
 from ra_guard.stats.outcome import Effect
 
@@ -26,6 +27,7 @@ def print_run(console: Console, run: Run, hours: Sequence[Hour]) -> None:
     console.print(_hours(hours))
     console.print(_looks(run))
     console.print(_ledger(run))
+    console.print(_alerts(run))
     found = detection_minutes(run)
     if found is not None:
         console.print(f"Rolled back {found} minutes after the fault began.")
@@ -168,6 +170,21 @@ def _looks(run: Run) -> Table:
             f"{look.information:.3f}",
         )
     return table
+
+
+def _alerts(run: Run) -> Table:
+    """Those that never fired, too."""
+    table = Table("severity", "alert", "began to fire", "people were told", "first at (UTC)", title_justify="left")
+    counts = {count.alert: count for count in run.alerts}
+    for alert in run.script.watched.alerts:
+        count = counts.get(alert)
+        numbers = ("0", "0", "-") if count is None else (str(count.fired), str(count.told), _at(count.first_minute))
+        table.add_row(alert.severity, in_words(alert), *numbers)
+    return table
+
+
+def _at(minute: int) -> str:
+    return f"{at_minute(minute):%d %b %H:%M}"
 
 
 def _ledger(run: Run) -> Table:

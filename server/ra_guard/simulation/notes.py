@@ -1,12 +1,18 @@
-"""What the ledger says beside changes: each condition once when it comes and once when it goes, looks, decisions."""
+"""What the ledger says beside changes: each condition once when it comes and once when it goes, looks, decisions.
+
+And which alerts fired and were told: the board that tells people of real ones decides of these.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from ra_guard.alerts.board import Board, State
+from ra_guard.alerts.message import Kind, Links
 from ra_guard.evidence.contrast import Exposure
-from ra_guard.experiments.definition.measures import Alarm
+from ra_guard.experiments.definition import Definition
+from ra_guard.experiments.definition.safety import Alert
 from ra_guard.experiments.model import MAX_WHY_BYTES, Experiment
 from ra_guard.experiments.monitor.outcomes import Assessment, Decision, Hold, Look, Tick
 from ra_guard.experiments.monitor.rollout import Condition
@@ -20,10 +26,12 @@ _PLANNED: Final = frozenset({Condition.HELD, Condition.NEXT_STAGE})
 
 @dataclass(frozen=True)
 class AlertCount:
-    """How often an alert of the definition began to fire."""
+    """How often an alert of the definition began to fire, and how often people were told of it."""
 
-    alarm: Alarm
+    alert: Alert
     fired: int
+    told: int
+    """At most once in a while of firing: one that fires again before it has recovered is not told again."""
     first_minute: int
     """Since the launch."""
 
@@ -31,22 +39,30 @@ class AlertCount:
 class Alerts:
     """Counts alerts. The ledger does not hold them: people are told, and the experiment does not change."""
 
-    def __init__(self) -> None:
-        self._firing: frozenset[Alarm] = frozenset()
-        self._counts: dict[Alarm, AlertCount] = {}
+    def __init__(self, definition: Definition) -> None:
+        self._board = Board(definition, Links())
+        self._state = State()
+        self._firing: frozenset[Alert] = frozenset()
+        self._counts: dict[Alert, AlertCount] = {}
 
-    def hear(self, tick: Tick, minute: int) -> None:
+    def hear(self, tick: Tick, minute: int, at: datetime) -> None:
         """Take note of the alerts of a minute from the launch."""
-        firing = frozenset(watched.alarm for watched in tick.alerts if watched.is_firing)
+        firing = frozenset(each.alarm for each in tick.alerts if each.is_firing and isinstance(each.alarm, Alert))
         for alert in firing - self._firing:
-            before = self._counts.get(alert, AlertCount(alert, 0, minute))
+            before = self._counts.get(alert, AlertCount(alert, 0, 0, minute))
             self._counts[alert] = replace(before, fired=before.fired + 1)
         self._firing = firing
+        self._state, messages = self._board.advance(self._state, tick, at)
+        told = {message.alert for message in messages if message.kind is Kind.FIRED}
+        for standing in self._state.standing:
+            if standing.id in told:
+                before = self._counts[standing.alert]
+                self._counts[standing.alert] = replace(before, told=before.told + 1)
 
     @property
     def counts(self) -> tuple[AlertCount, ...]:
         """Of those that fired, by when they did first."""
-        return tuple(sorted(self._counts.values(), key=lambda count: (count.first_minute, str(count.alarm))))
+        return tuple(sorted(self._counts.values(), key=lambda count: (count.first_minute, str(count.alert))))
 
 
 class Notes:

@@ -12,6 +12,7 @@ from typing import Final
 
 from ra_guard.evidence.tally import Quantity
 from ra_guard.experiments.definition import Definition
+from ra_guard.experiments.definition.words import in_words
 from ra_guard.experiments.monitor import looks as planned
 from ra_guard.experiments.monitor.outcomes import Look, Watched
 from ra_guard.reports.content import ArmHour, Hour
@@ -136,6 +137,8 @@ def reproduction(run: Run) -> tuple[str, ...]:
             f"and 14: this is the plan's simulation of a week with {PLANNED_USERS:,} users."
         )
         notes.append(_irreproducible(ndcg.between_user_sd_points))
+        if run.script.rolls_back and not run.script.scenario.faults:
+            notes.append(_told(run))
     if run.script.tick_minutes > 1:
         notes.append(
             f"Played in ticks of {run.script.tick_minutes} minutes: no trigger, guardrail or lack of evidence rolls "
@@ -153,6 +156,13 @@ def _irreproducible(sd: float) -> str:
         f"{PLANNED_INTERVAL[1]}] is +-{wanted:.2f}, which takes {wanted / _Z_95 / error:.0f} points between users; "
         f"nDCG times 100 cannot spread by more than {MOST_SPREAD_POINTS:g}. An estimate of about +4.23 can be had."
     )
+
+
+def _told(run: Run) -> str:
+    """Beside the plan's "Safety Record: Only 1 minor alert over 7 days"."""
+    told = [f"{in_words(count.alert)} ({count.told})" for count in run.alerts if count.told]
+    said = f"{sum(count.told for count in run.alerts)}: {', '.join(told)}" if told else "none"
+    return f"The plan's week had only 1 minor alert; in this one people were told of {said}."
 
 
 def _hour(hour: Hour) -> dict[str, object]:
@@ -203,15 +213,17 @@ def _trigger(run: Run, watched: Watched) -> dict[str, object]:
 
 
 def _alert(count: AlertCount) -> dict[str, object]:
-    alarm = count.alarm
+    alert = count.alert
     return {
-        "metric": str(alarm.metric),
-        "when": str(alarm.when),
-        "bound": alarm.bound,
-        "scale": str(alarm.scale),
-        "over_minutes": alarm.over_minutes,
-        "for_minutes": alarm.for_minutes,
+        "severity": str(alert.severity),
+        "metric": str(alert.metric),
+        "when": str(alert.when),
+        "bound": alert.bound,
+        "scale": str(alert.scale),
+        "over_minutes": alert.over_minutes,
+        "for_minutes": alert.for_minutes,
         "fired": count.fired,
+        "told": count.told,
         "first_minute": count.first_minute,
     }
 

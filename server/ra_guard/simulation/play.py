@@ -160,7 +160,7 @@ class _Play:
             stage_since=self._launch_minute,
         )
         self._notes = Notes(self._ledger)
-        self._alerts = Alerts()
+        self._alerts = Alerts(script.watched)
         self._looks: list[Look] = []
         self._assessment: Assessment | None = None
         # Before the first minute nothing is known, and that can be said too.
@@ -218,7 +218,7 @@ class _Play:
         self._monitor.add(batch)
         self._audience.batch(batch)
         self._tick = tick = self._monitor.step(self._launch_minute + as_of, self._traffic.exposure(as_of), vitals)
-        self._alerts.hear(tick, minute)
+        self._alerts.hear(tick, minute, at)
         if self._script.rolls_back and (found := rollout.rollback_due(self._experiment, tick)):
             return self._roll_back(minute, found, _causes(tick))
         return None
