@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from ra_guard.client import CallFailed, Detail, ExperimentClient, RerankClient, rerank_request, split_addresses
 from ra_guard.errors import RaGuardError
-from ra_guard.v1.experiment_pb2 import GetRequest, GetResponse
+from ra_guard.v1.experiment_pb2 import GetRequest, GetResponse, ResumeRequest
 from ra_guard.v1.rerank_pb2 import QueryEmbedding, RerankRequest, RerankResponse
 
 Answer = Callable[[RerankRequest, grpc.ServicerContext], RerankResponse]
@@ -210,26 +210,33 @@ def test_addresses_are_separated_by_commas(addresses: str, found: list[str]) -> 
 
 
 class Instance:
-    """One instance of a control plane that answers `Get` with a status, and remembers who asked."""
+    """One instance of a control plane that answers with a status, or never (None), and remembers who asked."""
 
-    def __init__(self, status: grpc.StatusCode) -> None:
+    def __init__(self, status: grpc.StatusCode | None) -> None:
         self.status = status
+        self._stopped = threading.Event()
         self.authorization: list[object] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-        get: Any = grpc.unary_unary_rpc_method_handler(self._get, GetRequest.FromString, GetResponse.SerializeToString)
+        answered: Any = grpc.unary_unary_rpc_method_handler(
+            self._answer, GetRequest.FromString, GetResponse.SerializeToString
+        )
+        handlers = {"Get": answered, "Resume": answered}
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("ra_guard.v1.ExperimentAdmin", {"Get": get}),)
+            (grpc.method_handlers_generic_handler("ra_guard.v1.ExperimentAdmin", handlers),)
         )
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
-    def _get(self, request: GetRequest, context: grpc.ServicerContext) -> GetResponse:
+    def _answer(self, request: GetRequest, context: grpc.ServicerContext) -> GetResponse:
         self.authorization.append(dict(context.invocation_metadata()).get("authorization"))
-        if self.status is not grpc.StatusCode.OK:
+        if self.status is None:
+            self._stopped.wait()
+        elif self.status is not grpc.StatusCode.OK:
             context.abort(self.status, f"found {self.status.name}, wanted OK; wait")
         return GetResponse()
 
     def stop(self) -> None:
+        self._stopped.set()
         self._server.stop(None).wait()
 
 
@@ -240,7 +247,7 @@ Instances = Callable[..., list[Instance]]
 def instances() -> Iterator[Instances]:
     made: list[Instance] = []
 
-    def start(*statuses: grpc.StatusCode) -> list[Instance]:
+    def start(*statuses: grpc.StatusCode | None) -> list[Instance]:
         made.extend(Instance(status) for status in statuses)
         return made
 
@@ -263,3 +270,20 @@ def test_a_refusal_is_not_taken_to_another_instance(instances: Instances) -> Non
         client.get(GetRequest())
     assert failure.value.status == "FAILED_PRECONDITION"
     assert (writer.authorization, idle.authorization) == ([None], [])
+
+
+def test_an_instance_that_never_answers_is_passed_over_and_asked_last_from_then_on(instances: Instances) -> None:
+    frozen, writer = instances(None, grpc.StatusCode.OK)
+    with ExperimentClient(f"{frozen.address},{writer.address}", timeout_s=0.5) as client:
+        for _ in range(3):
+            client.get(GetRequest())
+    assert (len(frozen.authorization), len(writer.authorization)) == (1, 3)
+
+
+def test_what_may_not_be_said_twice_is_not_taken_to_another_that_answers(instances: Instances) -> None:
+    frozen, writer = instances(None, grpc.StatusCode.OK)
+    addresses = f"{frozen.address},{writer.address}"
+    with ExperimentClient(addresses, timeout_s=0.5) as client, pytest.raises(CallFailed) as failure:
+        client.resume(ResumeRequest())
+    assert failure.value.status == "DEADLINE_EXCEEDED"
+    assert (len(frozen.authorization), len(writer.authorization)) == (1, 0)

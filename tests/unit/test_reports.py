@@ -15,11 +15,11 @@ from ra_guard.experiments.definition.measures import Metric
 from ra_guard.experiments.definition.safety import Measured
 from ra_guard.experiments.definition.vocabulary import Finding, Outcome, ReportKind
 from ra_guard.experiments.definition.words import NAMES
-from ra_guard.experiments.monitor.outcomes import Reading, Verdict
+from ra_guard.experiments.monitor.outcomes import Look, Reading, Verdict
 from ra_guard.reports import plots, standing
 from ra_guard.reports.content import Content
 from ra_guard.reports.document import Document, Missing, Tone
-from ra_guard.reports.kinds import document
+from ra_guard.reports.kinds import document, opening
 from ra_guard.reports.markdown import text
 from ra_guard.reports.page import page
 from ra_guard.reports.plots import Timeline
@@ -216,6 +216,31 @@ def test_who_ended_an_epoch_and_why_is_said() -> None:
     ended = content("rolled_back")
     assert f"Ended by {ended.ledger[-1].who}: {ended.ledger[-1].why}." in standing.where(ended).text
     assert "new epoch" in standing.what_next(ended).text
+
+
+@pytest.mark.parametrize("kind", [ReportKind.RESULTS, ReportKind.INTERIM_REVIEW])
+def test_of_an_epoch_that_was_ended_the_end_comes_first_and_no_decision(kind: ReportKind) -> None:
+    ended = content("rolled_back")
+    lead, headline = opening(ended, kind)
+    assert lead.word == "Rolled back."
+    assert ended.ledger[-1].why in headline
+
+
+def test_a_trigger_without_a_reading_is_not_called_safe() -> None:
+    now = content("healthy")
+    first, *others = now.assessment.tick.triggers
+    asleep = replace(first, crossed=None, reading=replace(first.reading, value=None, lack="15 requests"))
+    tick = replace(now.assessment.tick, triggers=(asleep, *others))
+    answer = standing.safe(replace(now, assessment=replace(now.assessment, tick=tick)))
+    assert answer.word is standing.NOT_YET
+    assert "has no reading (15 requests)" in answer.text
+
+
+def test_after_the_last_look_no_other_is_announced() -> None:
+    now = content("healthy")
+    last = Look(3, now.looks[-1].at_unix_s if now.looks else 0, 2_600, 2_600, 1.0, 0.9, 1.04, is_last=True)
+    over = replace(now, looks=(last,), decision=replace(now.decision, outcome=Outcome.KEEP_RUNNING))
+    assert "look of day" not in standing.what_next(over).text
 
 
 def test_what_comes_next_has_a_date() -> None:
