@@ -24,23 +24,7 @@ from ra_guard.watch.seen import LOOK, look_of
 from tests.stand_ins.definitions import changed
 from tests.stand_ins.log_segments import Faulty
 from tests.stand_ins.serving_process import KEY, enrol_everyone, free_ports, publish_gallery, request, serving
-from tests.stand_ins.watched_world import ME, World, complete, world
-
-QUICK_TRIGGER = (
-    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 15\ncoverage_percent = 90\nmin_requests = 200",
-    "bound_percent = 2.0\nover_minutes = 5\nfor_minutes = 0\nmin_requests = 50",
-)
-"""The template's error trigger, without the wait of a quarter of an hour."""
-QUICK_ALERT = (
-    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 5\ncoverage_percent = 80\nmin_requests = 200",
-    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 0\nmin_requests = 50",
-)
-"""Its critical alert on errors, at the first reading."""
-FEW = (
-    "bound_added_percentage_points = 1.0\nmin_requests = 1000",
-    "bound_added_percentage_points = 1.0\nmin_requests = 50",
-)
-"""Its gate on errors, for a test's traffic."""
+from tests.stand_ins.watched_world import FEW, ME, QUICK_ALERT, QUICK_TRIGGER, World, complete, world
 
 
 @pytest.fixture

@@ -17,16 +17,8 @@ from ra_guard.watch.loop import PATIENCE, ClockWentBack
 from tests.stand_ins.definitions import changed
 from tests.stand_ins.log_segments import Faulty
 from tests.stand_ins.serving_process import KEY
-from tests.stand_ins.watched_world import ME, World, complete, world
+from tests.stand_ins.watched_world import FEW, ME, QUICK_ALERT, QUICK_TRIGGER, World, complete, world
 
-QUICK_TRIGGER = (
-    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 15\ncoverage_percent = 90\nmin_requests = 200",
-    "bound_percent = 2.0\nover_minutes = 5\nfor_minutes = 0\nmin_requests = 50",
-)
-FEW = (
-    "bound_added_percentage_points = 1.0\nmin_requests = 1000",
-    "bound_added_percentage_points = 1.0\nmin_requests = 50",
-)
 MINUTE = timedelta(minutes=1)
 
 
@@ -103,7 +95,7 @@ def test_a_rollback_whose_answer_is_lost_is_told_from_the_ledger(
 
 
 def test_alerts_of_an_epoch_that_ended_while_nobody_watched_are_taken_back(tmp_path: Path) -> None:
-    with world(tmp_path, changed()) as watched:
+    with world(tmp_path, changed(QUICK_ALERT)) as watched:
         at = harmed(watched)
         first = watched.watch()
         first.turn(at)
@@ -121,7 +113,7 @@ def test_alerts_of_an_epoch_that_ended_while_nobody_watched_are_taken_back(tmp_p
 
 
 def test_a_disk_that_is_full_keeps_no_message_from_people_and_stops_nothing(tmp_path: Path) -> None:
-    with world(tmp_path, changed(QUICK_TRIGGER)) as watched:
+    with world(tmp_path, changed(QUICK_TRIGGER, QUICK_ALERT)) as watched:
         at = harmed(watched)
         watched.is_full = True
         watch = watched.watch()

@@ -42,6 +42,22 @@ ROWS = 100
 LAG = timedelta(seconds=60)
 ME = Author("a test", "to see what happens")
 
+QUICK_TRIGGER = (
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 15\ncoverage_percent = 90\nmin_requests = 200",
+    "bound_percent = 2.0\nover_minutes = 5\nfor_minutes = 0\nmin_requests = 50",
+)
+"""The template's error trigger, without the wait of a quarter of an hour."""
+QUICK_ALERT = (
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 5\ncoverage_percent = 80\nmin_requests = 200",
+    "bound_percent = 2.0\nover_minutes = 15\nfor_minutes = 0\nmin_requests = 50",
+)
+"""Its critical alert on errors, at the first reading."""
+FEW = (
+    "bound_added_percentage_points = 1.0\nmin_requests = 1000",
+    "bound_added_percentage_points = 1.0\nmin_requests = 50",
+)
+"""Its gate on errors, for a test's traffic."""
+
 
 class Control(ExperimentAdmin):
     """The control plane without a wire; `note` and `attest` as `ExperimentClient` has them."""
