@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ra_guard.alerts.board import State
 from ra_guard.alerts.message import Kind, Links, Message
-from ra_guard.alerts.notices import Notices, control_unreachable, trial
+from ra_guard.alerts.notices import Notices, trial, unwatched
 from ra_guard.alerts.receivers import redacted, without_secrets
 from ra_guard.alerts.wording import found, lasted
 from ra_guard.experiments.control_store import Entry
@@ -139,7 +139,7 @@ def test_a_ramp_that_waits_says_for_what() -> None:
 
 
 def test_who_cannot_be_asked_for_readers_is_told_of_by_every_route() -> None:
-    message = control_unreachable("mine", Links(), START, "found nobody", START + timedelta(minutes=4))
+    message = unwatched("mine", Links(), START, "found nobody", START + timedelta(minutes=4))
     assert (message.routes, message.to, message.severity) == (tuple(Route), (), Severity.CRITICAL)
     assert "for 4 min" in message.summary
 

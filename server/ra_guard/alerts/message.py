@@ -33,7 +33,7 @@ class Kind(StrEnum):
     REPORT_READY = "report_ready"
     EVIDENCE_MISSING = "evidence_missing"
     EVIDENCE_UNREADABLE = "evidence_unreadable"
-    CONTROL_UNREACHABLE = "control_unreachable"
+    UNWATCHED = "unwatched"
     TEST = "test"
 
 

@@ -220,20 +220,20 @@ class Notices:
         )
 
 
-def control_unreachable(key: str, links: Links, since: datetime, why: str, at: datetime) -> Message:
-    """The control plane has not answered the watch for a while. By every route: who is to be told is not known."""
+def unwatched(key: str, links: Links, since: datetime, why: str, at: datetime) -> Message:
+    """The control plane shows the watch nothing for a while. By every route: who is to be told is not known."""
     return Message(
-        kind=Kind.CONTROL_UNREACHABLE,
+        kind=Kind.UNWATCHED,
         at=at,
-        title=f"[{Severity.CRITICAL.upper()}] {key}: control plane unreachable",
-        summary=f"The watch has not reached the control plane for {lasted(at - since)}, and judges nothing meanwhile.",
+        title=f"[{Severity.CRITICAL.upper()}] {key}: nobody watches",
+        summary=f"The control plane has shown the watch nothing for {lasted(at - since)}: nothing is judged meanwhile.",
         facts=(
             Fact("Why", why),
             Fact("Since", clock(since)),
             Fact(
                 "What happens next",
-                "it tries again every minute; replicas that do not reach it either serve the baseline once their lease "
-                "has run out",
+                "the watch asks again every minute; replicas that do not reach the control plane either serve the "
+                "baseline once their lease has run out",
             ),
         ),
         severity=Severity.CRITICAL,

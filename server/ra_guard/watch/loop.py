@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from ra_guard.alerts.board import Board, State
 from ra_guard.alerts.errors import NoSuchAlert
 from ra_guard.alerts.message import Links, Message
-from ra_guard.alerts.notices import Notices, control_unreachable
+from ra_guard.alerts.notices import Notices, unwatched
 from ra_guard.errors import Code, RaGuardError
 from ra_guard.evidence.join import FollowerBroken
 from ra_guard.experiments.monitor import looks, rollout
@@ -158,7 +158,7 @@ class Watch:
         except Exception as error:
             since = self._unseen_since = self._unseen_since or now
             if not self._is_cut_off and now - since >= PATIENCE:
-                self._tell(control_unreachable(self._key, self._tools.links, since, str(error), now))
+                self._tell(unwatched(self._key, self._tools.links, since, str(error), now))
                 self._is_cut_off = True
             raise
         self._unseen_since, self._is_cut_off = None, False

@@ -18,8 +18,8 @@ from ra_guard.experiments.monitor.outcomes import Assessment, Hold, Move, Verdic
 from ra_guard.experiments.monitor.rollout import Condition
 from ra_guard.watch.seen import Seen
 
-NEWS: Final = timedelta(hours=1)
-"""An end that is older was not missed by this watch: people have lived with it."""
+NEWS: Final = timedelta(days=7)
+"""An end that is older is no news, though nobody was told: people have lived with it."""
 _NOTHING_TO_DO: Final = (Condition.LIVE, Condition.RAMPED, Condition.NEXT_STAGE, Condition.HELD)
 """While the ramp holds for one of these, nobody need look why."""
 
