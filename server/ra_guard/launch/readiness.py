@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from ra_guard.errors import RaGuardError
 from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.people import ChecklistLine
 from ra_guard.experiments.definition.vocabulary import GoNoGo, Proof, Role
@@ -189,6 +190,8 @@ def _within(check: Check, limit_s: float) -> Found:
 def _found(check: Check) -> Found:
     try:
         found = check()
+    except RaGuardError as error:
+        return failed(one_line(str(error)))
     except BaseException as error:  # noqa: BLE001 (a panic of the core is no Exception; whatever it is, it is no pass)
         return failed(one_line(f"{type(error).__name__}: {error}"))
     return Found(found.result, one_line(found.evidence))
