@@ -18,6 +18,7 @@ from ra_guard.experiments.definition.people import Report
 from ra_guard.experiments.definition.safety import Guardrail
 from ra_guard.experiments.definition.vocabulary import Cadence, ReportKind, Route, Severity, Team
 from ra_guard.experiments.definition.words import in_words, span, spoken
+from ra_guard.experiments.model import ROLLED_BACK
 from ra_guard.experiments.monitor.outcomes import Advance, Look, Reading, RollBack
 
 
@@ -46,8 +47,8 @@ class Notices:
         )
 
     def ended(self, line: Entry) -> Message:
-        """The epoch was killed or rolled back by somebody else than the watch: as critical, and the ledger's words."""
-        is_rollback = line.what.startswith("roll back")
+        """The epoch was killed or rolled back, whoever did it: as critical, in the ledger's words."""
+        is_rollback = line.what.startswith(ROLLED_BACK)
         return self._trouble(
             Kind.ROLLED_BACK if is_rollback else Kind.KILLED,
             Severity.CRITICAL,
@@ -75,7 +76,7 @@ class Notices:
         """The stage's hours are over, and the ramp does not go on."""
         return self._news(
             Kind.RAMP_WAITS,
-            [report for report in self.definition.reports if report.every is Cadence.CONTINUOUS],
+            self._continuous(),
             at,
             title=f"ramp waits at {percent(ramp_bp)}",
             summary=f"The hours at {percent(ramp_bp)} are over, and the ramp does not go on.",
@@ -84,13 +85,6 @@ class Notices:
                 Fact("At", clock(at)),
                 Fact("What happens next", "it is asked again every minute, and goes on by itself once all of it holds"),
             ),
-        )
-
-    def _then_baseline(self) -> Fact:
-        return Fact(
-            "What happens next",
-            f"every replica serves the baseline within {self.definition.rollback.within_s} s; a new epoch begins only "
-            "when a person starts one",
         )
 
     def evidence_missing(self, since: datetime, ramp_bp: int, at: datetime) -> Message:
@@ -133,7 +127,7 @@ class Notices:
         held = f"held for {stage.hold_hours} h at least" if stage and stage.hold_hours else "held until the end"
         return self._news(
             Kind.RAMP_ADVANCED,
-            [report for report in self.definition.reports if report.every is Cadence.CONTINUOUS],
+            self._continuous(),
             at,
             title=f"ramp at {percent(move.ramp_bp)}",
             summary=f"The ramp went from {percent(from_bp)} to {percent(move.ramp_bp)} of users in each arm.",
@@ -169,8 +163,18 @@ class Notices:
             attachments=tuple(files),
         )
 
+    def _then_baseline(self) -> Fact:
+        return Fact(
+            "What happens next",
+            f"every replica serves the baseline within {self.definition.rollback.within_s} s; a new epoch begins only "
+            "when a person starts one",
+        )
+
     def _reports(self, kind: ReportKind) -> list[Report]:
         return [report for report in self.definition.reports if report.kind is kind]
+
+    def _continuous(self) -> list[Report]:
+        return [report for report in self.definition.reports if report.every is Cadence.CONTINUOUS]
 
     def _trouble(
         self, kind: Kind, severity: Severity, at: datetime, *, title: str, summary: str, facts: tuple[Fact, ...]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Strict, ValidationError
 
@@ -381,6 +381,10 @@ def _impossible(experiment: Experiment) -> str | None:
 
 # What the ledger says
 
+ROLLED_BACK: Final = "roll back"
+KILLED: Final = "kill"
+"""What a line begins with that ended an epoch."""
+
 
 def describe(before: Experiment | None, after: Experiment) -> str:
     """What changed, in the words that the ledger keeps."""
@@ -393,9 +397,9 @@ def describe(before: Experiment | None, after: Experiment) -> str:
     if after.epoch != before.epoch:
         return f"resume as epoch {after.epoch}, salt {after.salt}, ramp {percent(after.ramp_bp)}"
     if after.rolled_back != before.rolled_back:
-        return f"roll back from ramp {percent(before.ramp_bp)}, close epoch {before.epoch}"
+        return f"{ROLLED_BACK} from ramp {percent(before.ramp_bp)}, close epoch {before.epoch}"
     if after.killed != before.killed:
-        return f"kill at ramp {percent(before.ramp_bp)}"
+        return f"{KILLED} at ramp {percent(before.ramp_bp)}"
     told = []
     if approved := after.approved_bp - before.approved_bp:
         told.append(f"approve {', '.join(percent(ramp_bp) for ramp_bp in sorted(approved))}")

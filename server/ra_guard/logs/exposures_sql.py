@@ -74,6 +74,7 @@ FEEDBACK_SQL: Final = f"""
     ) events LEFT JOIN joinable USING (request_id)
 """  # noqa: S608 - from this file
 
+# Served arm 4 is a team draft, mode 4 a rollout, in which both arms are served treatment.
 ARMS_SQL: Final = (
     """
     SELECT epoch, assigned_arm, count(DISTINCT user_id), count(*), sum(repeated)::BIGINT, min(plan_revision),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from ra_guard.experiments.definition.vocabulary import Outcome
 from ra_guard.experiments.definition.words import in_words
+from ra_guard.experiments.model import KILLED, ROLLED_BACK
 from ra_guard.experiments.monitor import words as said
 from ra_guard.experiments.monitor.looks import compares, planned_days
 from ra_guard.experiments.monitor.outcomes import Judged, Verdict, Watched
@@ -84,7 +85,7 @@ def in_a_sentence(content: Content) -> str:
 
 def latest_end(content: Content) -> tuple[str, str] | None:
     """Who ended the epoch and why, by the ledger; None where the ledger does not say."""
-    ends = [line for line in content.ledger if line.what.startswith(("roll back", "kill"))]
+    ends = [line for line in content.ledger if line.what.startswith((KILLED, ROLLED_BACK))]
     return (ends[-1].who, ends[-1].why.rstrip(".")) if ends else None
 
 

@@ -6,7 +6,6 @@ And which alerts fired and were told: the board that tells people of real ones d
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from ra_guard.alerts.board import Board, State
 from ra_guard.alerts.message import Kind, Links
@@ -15,13 +14,10 @@ from ra_guard.experiments.definition import Definition
 from ra_guard.experiments.definition.safety import Alert
 from ra_guard.experiments.model import MAX_WHY_BYTES, Experiment
 from ra_guard.experiments.monitor.outcomes import Assessment, Decision, Hold, Look, Tick
-from ra_guard.experiments.monitor.rollout import Condition
+from ra_guard.experiments.monitor.rollout import is_overdue
 from ra_guard.simulation.ledger import Ledger
 from ra_guard.stats.outcome import Insufficient
 from ra_guard.stats.srm import SampleRatio
-
-_PLANNED: Final = frozenset({Condition.HELD, Condition.NEXT_STAGE})
-"""Reasons to hold that are the plan: the stage's hours, and that there is no further stage."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +107,8 @@ class Notes:
 
     def hold(self, experiment: Experiment, at: datetime, hold: Hold) -> None:
         """The ramp stays although its plan says that it goes on."""
-        reasons = {reason.partition(":")[0]: reason for reason in hold.reasons}
-        waiting = frozenset() if _PLANNED & reasons.keys() else frozenset(reasons)
+        reasons = frozenset(reason.partition(":")[0] for reason in hold.reasons)
+        waiting = reasons if is_overdue(hold) else frozenset()
         if self._is_news("hold", waiting, usual=frozenset()) and waiting:
             self._ledger.note(experiment, at, "the ramp holds", _short("; ".join(hold.reasons)))
 

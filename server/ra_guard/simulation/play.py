@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from ra_guard.evidence.contrast import Evidence, Exposure, Vitals
 from ra_guard.evidence.tally import Batch, Quantity
+from ra_guard.experiments import upkeep
 from ra_guard.experiments.allocation import hash_seed
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import Definition
@@ -220,7 +221,7 @@ class _Play:
         self._tick = tick = self._monitor.step(self._launch_minute + as_of, self._traffic.exposure(as_of), vitals)
         self._alerts.hear(tick, minute, at)
         if self._script.rolls_back and (found := rollout.rollback_due(self._experiment, tick)):
-            return self._roll_back(minute, found, _causes(tick))
+            return self._roll_back(minute, found, _causes(tick), BY_ITSELF)
         return None
 
     def _without_evidence(self, minute: int) -> Ending | None:
@@ -231,13 +232,13 @@ class _Play:
         found = RollBack(
             why_unseen(missing, allowed), {"minutes_without_evidence": float(missing)}, has_shared_cause=False
         )
-        return self._roll_back(minute, found, (NO_EVIDENCE,))
+        return self._roll_back(minute, found, (NO_EVIDENCE,), upkeep.BY_ITSELF)
 
-    def _roll_back(self, minute: int, found: RollBack, causes: tuple[str, ...]) -> Ending:
+    def _roll_back(self, minute: int, found: RollBack, causes: tuple[str, ...], who: str) -> Ending:
         at = at_minute(minute)
         self._assess()
         after = self._experiment.roll_back(at)
-        self._experiment = self._ledger.change(self._experiment, after, at, Author(BY_ITSELF, found.why), found.numbers)
+        self._experiment = self._ledger.change(self._experiment, after, at, Author(who, found.why), found.numbers)
         return Ending(minute, causes, found.why)
 
     # Every hour

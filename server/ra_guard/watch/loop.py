@@ -2,7 +2,8 @@
 
 Each step stands by itself: one that fails is reported and the next ones happen all the same, and what may take long (a
 rollback that waits for every replica, a report) runs beside the turn. Rolling back comes first and asks nobody. The
-watch keeps nothing that it could not find again in the logs and in the ledger, except which alerts stand.
+watch keeps nothing that it could not find again in the logs and in the ledger, except which alerts stand and what was
+told once.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -15,15 +15,13 @@ from ra_guard.experiments.definition.safety import Guardrail
 from ra_guard.experiments.definition.words import in_words
 from ra_guard.experiments.monitor import rollout
 from ra_guard.experiments.monitor.outcomes import Assessment, Hold, Move, Verdict
-from ra_guard.experiments.monitor.rollout import Condition
 from ra_guard.watch.seen import Seen
 
 NEWS: Final = timedelta(days=7)
 """An end that is older is no news, though nobody was told: people have lived with it."""
-_NOTHING_TO_DO: Final = (Condition.LIVE, Condition.RAMPED, Condition.NEXT_STAGE, Condition.HELD)
-"""While the ramp holds for one of these, nobody need look why."""
 
 Told = tuple[str, Message]
+"""A name and what is told under it."""
 
 
 def of_ledger(seen: Seen, notices: Notices, now: datetime) -> Iterator[Told]:
@@ -44,6 +42,6 @@ def of_assessment(seen: Seen, assessment: Assessment, move: Move, notices: Notic
         guardrail = judged.requirement
         if judged.verdict is Verdict.FAIL and isinstance(guardrail, Guardrail) and not guardrail.rolls_back:
             yield in_words(guardrail), notices.guardrail_failed(guardrail, judged.reading, now)
-    if isinstance(move, Hold) and not any(reason.startswith(_NOTHING_TO_DO) for reason in move.reasons):
+    if isinstance(move, Hold) and rollout.is_overdue(move):
         ramp_bp = seen.experiment.ramp_bp
         yield f"ramp waits at {ramp_bp}", notices.ramp_waits(move.reasons, ramp_bp, now)

@@ -8,7 +8,7 @@ from ra_guard.evidence.contrast import Vitals
 from ra_guard.experiments.control_store import Entry
 from ra_guard.experiments.definition import parse_definition
 from ra_guard.experiments.ledger import entries_of
-from ra_guard.experiments.model import Experiment
+from ra_guard.experiments.model import KILLED, ROLLED_BACK, Experiment
 from ra_guard.experiments.monitor.outcomes import Look
 from ra_guard.experiments.upkeep import CRITICAL_ERRORS
 from ra_guard.v1 import experiment_pb2 as wire
@@ -80,7 +80,7 @@ class Seen:
     @property
     def ends(self) -> tuple[Entry, ...]:
         """Lines of the epoch that killed it or rolled it back, oldest first."""
-        return tuple(entry for entry in self.epoch_ledger if entry.what.startswith(("kill", "roll back")))
+        return tuple(entry for entry in self.epoch_ledger if entry.what.startswith((KILLED, ROLLED_BACK)))
 
     def looks(self) -> tuple[Look, ...]:
         """Planned looks that were taken in this epoch."""

@@ -122,6 +122,14 @@ def next_move(
     return _advance(case, case.stage, case.following)
 
 
+_PLANNED: Final = (Condition.LIVE, Condition.RAMPED, Condition.NEXT_STAGE, Condition.HELD)
+
+
+def is_overdue(hold: Hold) -> bool:
+    """Whether the ramp stays although its plan says that it goes on: somebody may look why."""
+    return not any(reason.startswith(_PLANNED) for reason in hold.reasons)
+
+
 @dataclass(frozen=True)
 class _Case:
     """What is asked about."""
