@@ -376,5 +376,5 @@ def _allowed(path: Sequence[str]) -> list[str]:
 
 def _suggestion(found: str, allowed: Sequence[str]) -> str:
     close = get_close_matches(found, allowed, n=1)
-    guess = f", did you mean {close[0]}?" if close else ""
+    guess = f", did you mean {close[0]}?" if close else "."
     return f"{guess} Allowed: {', '.join(allowed)}"
